@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"tvsctl/ipc"
+)
+
+func (a *app) resetCommand() *cobra.Command {
+	var flags changeFlags
+	cmd := &cobra.Command{
+		Use:   "reset [N]",
+		Short: "Force the initial, stopped configuration",
+		Long: `Force the initial, stopped configuration: N stopped replicas of each service that
+an nginx balances, by default as many as are desired now. tvsctl start then
+starts them.`,
+		Example: `  tvsctl reset
+  tvsctl reset 2`,
+		Args: arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request := ipc.ResetRequest{DryRun: flags.dryRun}
+			if len(args) == 1 {
+				n, err := parseCount(cmd, "", args[0])
+				if err != nil {
+					return err
+				}
+				if n == 0 {
+					// On the wire 0 means: as many as are desired.
+					return usagef(cmd, "cannot reset: 0 is not a number of replicas to start with")
+				}
+				request.Count = n
+			}
+			return a.change(cmd.Context(), "reset", request, flags)
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"sync"
+	"time"
+)
+
+// activity counts what keeps the daemon: open connections, running operations,
+// guarded projects. When nothing has for the idle time, expired is signalled.
+type activity struct {
+	idle    time.Duration // 0: never
+	expired chan struct{}
+
+	mu    sync.Mutex
+	count int
+	timer *time.Timer
+	zero  chan struct{} // closed while count is 0
+}
+
+func newActivity(idle time.Duration) *activity {
+	a := &activity{idle: idle, expired: make(chan struct{}, 1), zero: make(chan struct{})}
+	close(a.zero)
+	a.rest()
+	return a
+}
+
+func (a *activity) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count++; a.count == 1 {
+		a.zero = make(chan struct{})
+		if a.timer != nil {
+			a.timer.Stop()
+		}
+	}
+}
+
+func (a *activity) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.count--; a.count == 0 {
+		close(a.zero)
+		a.rest()
+	}
+}
+
+// rest starts the idle time. mu is held, or a not yet shared.
+func (a *activity) rest() {
+	if a.idle > 0 {
+		a.timer = time.AfterFunc(a.idle, func() {
+			select {
+			case a.expired <- struct{}{}:
+			default:
+			}
+		})
+	}
+}
+
+// quiet reports whether nothing is active now.
+func (a *activity) quiet() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.count == 0
+}

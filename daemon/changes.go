@@ -1,0 +1,318 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+// change is one kind of change of the replicas. decide turns an observation into
+// goals; it is asked once to judge the request, and again when the project's turn
+// has come and things may have changed.
+type change struct {
+	verb   string
+	decide func(p *dockerops.Project, kept projectState) (intent, error)
+}
+
+// intent is what a change wants of one observed project.
+type intent struct {
+	request dockerops.Request
+	summary string         // "scale webapp from 1 to 3"
+	desired map[string]int // the counts to keep from now on, by service
+	stopped bool           // the project is to be stopped afterwards
+}
+
+// change answers a request for a change: with a plan for a dry run, else with an
+// operation that makes and applies the plan.
+func (d *Daemon) change(r *http.Request, dryRun bool, c change) (any, error) {
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	p, want, plan, err := d.plan(r.Context(), name, c)
+	if err != nil {
+		return nil, err
+	}
+	if dryRun {
+		return ipc.Plan{Project: p.Name, Summary: want.summary, Steps: describeSteps(plan)}, nil
+	}
+	s := d.site(name)
+	return d.launch(r.Context(), s, c.verb, want.summary, func(ctx context.Context, o *operation) (string, error) {
+		return s.carryOut(ctx, o, c)
+	})
+}
+
+func (d *Daemon) plan(ctx context.Context, name string, c change) (*dockerops.Project, intent, *dockerops.Plan, error) {
+	p, err := d.existing(ctx, name)
+	if err != nil {
+		return nil, intent{}, nil, err
+	}
+	want, err := c.decide(p, d.state.project(name))
+	if err != nil {
+		return nil, intent{}, nil, err
+	}
+	if err := d.check(p, want.request.Goals); err != nil {
+		return nil, intent{}, nil, err
+	}
+	if want.request.ViaCompose, err = d.viaCompose(ctx, p, want.request.Goals); err != nil {
+		return nil, intent{}, nil, err
+	}
+	return p, want, dockerops.MakePlan(p, want.request), nil
+}
+
+// existing observes a project that has containers.
+func (d *Daemon) existing(ctx context.Context, name string) (*dockerops.Project, error) {
+	p, _, err := d.observe(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if p.Empty() {
+		if _, declared, _ := d.files(p); declared {
+			return nil, &ipc.Error{Code: ipc.CodeUnknownProject, Message: fmt.Sprintf("project %s has no containers", name),
+				Hint: "bring it up first: tvsctl up"}
+		}
+		return nil, unknownProject(name)
+	}
+	return p, nil
+}
+
+func (d *Daemon) check(p *dockerops.Project, goals map[string]dockerops.Goal) error {
+	err := dockerops.Check(p, goals, ipc.MaxReplicas)
+	if refusal := describe(err); refusal != nil && refusal.Code == ipc.CodeUnknownService {
+		refusal.Hint = "its services are " + strings.Join(p.ServiceNames(), ", ")
+		return refusal
+	}
+	return err
+}
+
+func describe(err error) *ipc.Error {
+	if err == nil {
+		return nil
+	}
+	return describeError(err)
+}
+
+// carryOut observes, plans and applies, and keeps what is desired from now on.
+func (s *site) carryOut(ctx context.Context, o *operation, c change) (string, error) {
+	p, want, plan, err := s.d.plan(ctx, s.name, c)
+	if err != nil {
+		return "", err
+	}
+	o.update(func(r *ipc.Operation) { r.Summary = want.summary })
+	o.planned(describeSteps(plan))
+	if err := s.d.engine.Apply(ctx, p, plan, s, s.composer(p, o), o.progress); err != nil {
+		return "", err
+	}
+	if err := s.keep(p, want); err != nil {
+		return "", &ipc.Error{Code: ipc.CodeState, Message: "the change was made, but cannot be kept for a restart: " + err.Error()}
+	}
+	return s.outcome(want, plan), nil
+}
+
+// keep makes what was asked for the desired state, and the create specs those of
+// the replicas as they were seen.
+func (s *site) keep(p *dockerops.Project, want intent) error {
+	return s.d.state.update(s.name, func(k *projectState) {
+		k.Stopped, k.Exited = want.stopped, nil
+		maps.Copy(k.Desired, want.desired)
+		for _, service := range p.Services {
+			if service.Spec != nil && len(service.Settings.Balances) == 0 {
+				k.Specs[service.Name] = service.Spec
+			}
+		}
+	})
+}
+
+func (s *site) outcome(want intent, plan *dockerops.Plan) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(want.request.Goals)) {
+		goal := want.request.Goals[name]
+		state := "stopped"
+		if goal.Running {
+			state = "ready"
+		}
+		parts = append(parts, fmt.Sprintf("%s has %d %s %s", name, goal.Count, state, plural(goal.Count, "replica")))
+	}
+	text := strings.Join(parts, ", ")
+	if plan.Empty() {
+		text += " already: nothing to do"
+	}
+	return text
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+// desired is the count that is kept for a service, else what runs.
+func desired(p *dockerops.Project, kept projectState, name string) int {
+	if n, ok := kept.Desired[name]; ok {
+		return n
+	}
+	service := p.Service(name)
+	if service == nil {
+		return 0
+	}
+	running := 0
+	for i := range service.Replicas {
+		if service.Replicas[i].Running() {
+			running++
+		}
+	}
+	if kept.Stopped {
+		return len(service.Replicas)
+	}
+	return running
+}
+
+// balanced returns the services that start, stop and reset act on: those that an
+// nginx balances.
+func balanced(p *dockerops.Project, verb string) ([]string, error) {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(p.Backends)) {
+		if p.Service(name) != nil {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, &ipc.Error{Code: ipc.CodeServiceRequired, Message: fmt.Sprintf("cannot %s: no nginx balances a service of project %s", verb, p.Name),
+			Hint: "put label tvs.nginx: SERVICE:PORT on its nginx"}
+	}
+	return names, nil
+}
+
+func postScale(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.ScaleRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	if len(request.Services) == 0 {
+		return nil, &ipc.Error{Code: ipc.CodeServiceRequired, Message: "cannot scale: no service is named"}
+	}
+	return d.change(r, request.DryRun, change{"scale", func(p *dockerops.Project, kept projectState) (intent, error) {
+		return scaleTo(p, kept, request.Services), nil
+	}})
+}
+
+// scaleTo wants running replicas in the given numbers.
+func scaleTo(p *dockerops.Project, kept projectState, counts map[string]int) intent {
+	goals := map[string]dockerops.Goal{}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		goals[name] = dockerops.Goal{Count: counts[name], Running: true}
+		parts = append(parts, fmt.Sprintf("%s from %d to %d", name, desired(p, kept, name), counts[name]))
+	}
+	return intent{request: dockerops.Request{Goals: goals}, summary: "scale " + strings.Join(parts, ", "), desired: maps.Clone(counts)}
+}
+
+func postAdjust(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.AdjustRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	if request.By == 0 || request.By > ipc.MaxReplicas || request.By < -ipc.MaxReplicas {
+		return nil, badRequest("cannot change a count by %d", request.By)
+	}
+	return d.change(r, request.DryRun, change{"scale", func(p *dockerops.Project, kept projectState) (intent, error) {
+		name := request.Service
+		if name == "" {
+			names, err := balanced(p, "scale")
+			if err != nil {
+				return intent{}, err
+			}
+			if len(names) > 1 {
+				return intent{}, &ipc.Error{Code: ipc.CodeServiceRequired, Message: "which service? nginx balances " + strings.Join(names, ", "),
+					Hint: "name one of them"}
+			}
+			name = names[0]
+		}
+		before := desired(p, kept, name)
+		after := before + request.By
+		if request.By < 0 {
+			after = max(after, min(before, 1)) // only scale SERVICE 0 goes to none
+		}
+		return scaleTo(p, kept, map[string]int{name: after}), nil
+	}})
+}
+
+func postReset(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.ResetRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	if request.Count < 0 {
+		return nil, &ipc.Error{Code: ipc.CodeOutOfRange, Message: fmt.Sprintf("cannot reset: %d is not a number of replicas", request.Count)}
+	}
+	return d.change(r, request.DryRun, change{"reset", func(p *dockerops.Project, kept projectState) (intent, error) {
+		names, err := balanced(p, "reset")
+		if err != nil {
+			return intent{}, err
+		}
+		goals, counts := map[string]dockerops.Goal{}, map[string]int{}
+		var parts []string
+		for _, name := range names {
+			count := request.Count
+			if count == 0 {
+				count = desired(p, kept, name)
+			}
+			goals[name], counts[name] = dockerops.Goal{Count: count}, count
+			parts = append(parts, fmt.Sprintf("%s to %d stopped %s", name, count, plural(count, "replica")))
+		}
+		return intent{request: dockerops.Request{Goals: goals}, stopped: true, desired: counts,
+			summary: "reset " + strings.Join(parts, ", ")}, nil
+	}})
+}
+
+func postStart(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.StartRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	return d.change(r, request.DryRun, change{"start", func(p *dockerops.Project, kept projectState) (intent, error) {
+		names, err := balanced(p, "start")
+		if err != nil {
+			return intent{}, err
+		}
+		goals, counts := map[string]dockerops.Goal{}, map[string]int{}
+		for _, name := range names {
+			count, ok := kept.Desired[name]
+			if !ok {
+				count = len(p.Service(name).Replicas)
+			}
+			goals[name], counts[name] = dockerops.Goal{Count: count, Running: true}, count
+		}
+		return intent{request: dockerops.Request{Goals: goals}, desired: counts, summary: "start " + strings.Join(names, ", ")}, nil
+	}})
+}
+
+func postStop(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.StopRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	return d.change(r, request.DryRun, change{"stop", func(p *dockerops.Project, kept projectState) (intent, error) {
+		names, err := balanced(p, "stop")
+		if err != nil {
+			return intent{}, err
+		}
+		goals := map[string]dockerops.Goal{}
+		for _, name := range names {
+			// What is there is stopped, and stays as many.
+			goals[name] = dockerops.Goal{Count: len(p.Service(name).Replicas)}
+		}
+		summary := "stop " + strings.Join(names, ", ")
+		if request.Dependencies {
+			summary += " and what they depend on"
+		}
+		return intent{request: dockerops.Request{Goals: goals, StopDependencies: request.Dependencies}, stopped: true, summary: summary}, nil
+	}})
+}

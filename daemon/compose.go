@@ -1,0 +1,273 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+// putDeclaration remembers where a project's compose files are.
+func putDeclaration(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.Declaration
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	name := r.PathValue("project")
+	if !dockerops.ValidProjectName(name) {
+		return nil, badRequest("cannot declare a project: %q is not a name that compose allows", name)
+	}
+	config, err := readProjectConfig(d.config.ProjectDir, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(config.Compose) > 0 {
+		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot declare project %s: %s does already", name,
+			filepath.Join(d.config.ProjectDir, name+".toml")), Hint: "edit that file, or run tvsctl up without -f"}
+	}
+	files := dockerops.Files{Directory: request.Directory, Compose: request.Files, Env: request.EnvFiles, Profiles: request.Profiles}
+	if err := files.Untrusted(); err != nil {
+		return nil, badRequest("cannot declare project %s: %v", name, err)
+	}
+	if err := d.state.update(name, func(k *projectState) { k.Files = &files }); err != nil {
+		return nil, &ipc.Error{Code: ipc.CodeState, Message: fmt.Sprintf("cannot declare project %s: %v", name, err)}
+	}
+	d.log.notice(eventDeclared, fmt.Sprintf("Project %s is declared by %s.", name, strings.Join(files.Compose, " and ")), fields{"TVS_PROJECT": name})
+	return request, nil
+}
+
+// declared returns the files of a project that up and down may use.
+func (d *Daemon) declared(ctx context.Context, name, verb string) (*dockerops.Project, dockerops.Files, error) {
+	p, _, err := d.observe(ctx, name)
+	if err != nil {
+		return nil, dockerops.Files{}, err
+	}
+	files, declared, err := d.files(p)
+	if err != nil {
+		return nil, files, err
+	}
+	if !declared && p.Empty() {
+		return nil, files, unknownProject(name)
+	}
+	if !declared {
+		return nil, files, &ipc.Error{Code: ipc.CodeBadRequest, Message: fmt.Sprintf("cannot bring project %s %s: tvsctl does not know its compose files", name, verb),
+			Hint: "declare them once, as root: tvsctl up -f DIR"}
+	}
+	if err := files.Untrusted(); err != nil {
+		return nil, files, &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot bring project %s %s: %v", name, verb, err),
+			Hint: "who writes the compose file owns the host"}
+	}
+	return p, files, nil
+}
+
+func postUp(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.UpRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := d.declared(r.Context(), name, "up"); err != nil {
+		return nil, err
+	}
+	s := d.site(name)
+	return d.launch(r.Context(), s, "up", "bring up "+name, func(ctx context.Context, o *operation) (string, error) {
+		return s.up(ctx, o, request.Build)
+	})
+}
+
+// up runs compose with the desired counts, waits until the balanced replicas are
+// ready, and publishes them.
+func (s *site) up(ctx context.Context, o *operation, build bool) (string, error) {
+	_, files, err := s.d.declared(ctx, s.name, "up")
+	if err != nil {
+		return "", err
+	}
+	compose := dockerops.Compose{Project: s.name, Files: files, Line: o.line}
+	kept := s.d.state.project(s.name)
+	known, err := compose.Config(ctx)
+	if err != nil {
+		return "", err
+	}
+	maps.DeleteFunc(kept.Desired, func(service string, _ int) bool { _, there := known[service]; return !there })
+	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, build, kept.Desired) }); err != nil {
+		return "", err
+	}
+	p, _, err := s.d.observe(ctx, s.name)
+	if err != nil {
+		return "", err
+	}
+	counts := map[string]int{}
+	for service := range p.Backends {
+		if replicas := p.Service(service); replicas != nil {
+			counts[service] = len(replicas.Replicas)
+		}
+	}
+	for _, service := range slices.Sorted(maps.Keys(counts)) {
+		for _, replica := range p.Service(service).Replicas {
+			err := s.step(o, fmt.Sprintf("wait until %s is ready", replica.Name), func() error {
+				return s.d.engine.WaitReady(ctx, replica.ID, p.Probe(service), p.Service(service).Settings.ReadyTimeout)
+			})
+			if err != nil {
+				return "", fmt.Errorf("project %s is up, but %w", s.name, err)
+			}
+		}
+	}
+	if err := s.step(o, "publish to nginx", func() error { return s.sync(ctx) }); err != nil {
+		return "", err
+	}
+	want := scaleTo(p, kept, counts)
+	if err := s.keep(p, want); err != nil {
+		return "", err
+	}
+	return s.name + " is up: " + s.outcome(want, &dockerops.Plan{Steps: make([]dockerops.Step, 1)}), nil
+}
+
+// step runs one step that is not part of a plan.
+func (s *site) step(o *operation, text string, do func() error) error {
+	step := ipc.Step{ID: len(o.snapshot().Steps) + 1, Kind: strings.Fields(text)[0], State: ipc.StepPending, Text: text}
+	o.planned([]ipc.Step{step})
+	o.progress(dockerops.Step{ID: step.ID}, false, nil)
+	err := do()
+	o.progress(dockerops.Step{ID: step.ID}, true, err)
+	return err
+}
+
+func postDown(d *Daemon, r *http.Request) (any, error) {
+	var request ipc.DownRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := d.declared(r.Context(), name, "down"); err != nil {
+		return nil, err
+	}
+	s := d.site(name)
+	return d.launch(r.Context(), s, "down", "take down "+name, func(ctx context.Context, o *operation) (string, error) {
+		_, files, err := d.declared(ctx, name, "down")
+		if err != nil {
+			return "", err
+		}
+		compose := dockerops.Compose{Project: name, Files: files, Line: o.line}
+		err = s.step(o, "let docker compose take down "+name, func() error { return compose.Down(ctx) })
+		return name + " is down; its desired counts are kept", err
+	})
+}
+
+// injects finds the parts of a compose file that a clone might not carry, or that
+// only compose can read. It only spares the question to compose where the answer
+// is plain.
+var injects = regexp.MustCompile(`(?m)^\s*(post_start|content|configs|secrets|include|extends)\s*:`)
+
+// viaCompose returns the services among the goals that only compose can create
+// further replicas of.
+func (d *Daemon) viaCompose(ctx context.Context, p *dockerops.Project, goals map[string]dockerops.Goal) (map[string]bool, error) {
+	grows := false
+	for name, goal := range goals {
+		grows = grows || goal.Running && goal.Count > len(p.Service(name).Replicas)
+	}
+	files, _, err := d.files(p)
+	if err != nil || !grows {
+		return nil, err
+	}
+	suspect := false
+	for _, path := range files.Compose {
+		text, err := os.ReadFile(path)
+		suspect = suspect || err == nil && injects.Match(text)
+	}
+	if !suspect {
+		return nil, nil
+	}
+	config, err := dockerops.Compose{Project: p.Name, Files: files}.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	via := map[string]bool{}
+	for name := range goals {
+		if config[name].ComposeOnly == "" {
+			continue
+		}
+		if err := files.Untrusted(); err != nil {
+			return nil, &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot scale %s: only docker compose can create its replicas (%s), and %v",
+				name, config[name].ComposeOnly, err)}
+		}
+		via[name] = true
+	}
+	return via, nil
+}
+
+func (s *site) composer(p *dockerops.Project, o *operation) dockerops.Composer {
+	files, _, err := s.d.files(p)
+	if err != nil {
+		files = p.Files
+	}
+	return dockerops.Compose{Project: p.Name, Files: files, Line: o.line}
+}
+
+// getOverride writes down the desired counts in the form that the project's own
+// file uses, so that plain docker compose up agrees with them.
+func getOverride(d *Daemon, r *http.Request) (any, error) {
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.existing(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	files, _, err := d.files(p)
+	if err != nil {
+		return nil, err
+	}
+	config, err := dockerops.Compose{Project: name, Files: files}.Config(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	override := ipc.Override{YAML: renderOverride(name, d.state.project(name).Desired, config)}
+	if len(files.Compose) > 0 {
+		first := files.Compose[0]
+		override.File = strings.TrimSuffix(first, filepath.Ext(first)) + ".override" + filepath.Ext(first)
+	}
+	return override, nil
+}
+
+// renderOverride makes the override file. A service whose file has deploy.replicas
+// gets that key: scale beside it with another value is an error to compose, and
+// adding deploy where there is none would change the service's hash.
+func renderOverride(project string, counts map[string]int, config map[string]dockerops.ServiceConfig) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# The counts that tvsctl keeps for project %s. Made by: tvsctl -p %s override\n", project, project)
+	var names []string
+	for name := range counts {
+		if _, there := config[name]; there {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		b.WriteString("services: {}\n")
+		return b.String()
+	}
+	slices.Sort(names)
+	b.WriteString("services:\n")
+	for _, name := range names {
+		if config[name].Replicas {
+			fmt.Fprintf(&b, "  %s:\n    deploy:\n      replicas: %d\n", name, counts[name])
+		} else {
+			fmt.Fprintf(&b, "  %s:\n    scale: %d\n", name, counts[name])
+		}
+	}
+	return b.String()
+}

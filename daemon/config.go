@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"tvsctl/dockerops"
+)
+
+// projectConfig is a file /etc/tvsctld/projects/NAME.toml: what the host's
+// administrator declares of a project.
+//
+//	directory = "/srv/shop"            # where the compose files are
+//	files     = ["/srv/shop/compose.yaml"]
+//	env_files = []                     # optional
+//	profiles  = []                     # optional
+//
+//	[nginx]                            # when the nginx runs on the host
+//	unit      = "nginx.service"
+//	upstreams = "/run/tvs/upstreams"   # the directory that it includes
+//	balances  = "webapp:8080"
+type projectConfig struct {
+	dockerops.Files
+	Nginx *hostNginx `toml:"nginx"`
+}
+
+type hostNginx struct {
+	Unit      string `toml:"unit"`
+	Upstreams string `toml:"upstreams"`
+	Balances  string `toml:"balances"`
+
+	backends []dockerops.Backend
+}
+
+const hostUpstreamDir = "/run/tvs/upstreams"
+
+// readProjectConfig reads a project's file; without one, the configuration is empty.
+func readProjectConfig(dir, project string) (projectConfig, error) {
+	path := filepath.Join(dir, project+".toml")
+	var c projectConfig
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("cannot read the project's configuration: %v", err)
+	}
+	meta, err := toml.Decode(string(text), &c)
+	if err != nil {
+		return projectConfig{}, fmt.Errorf("cannot read %s: %v", path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return projectConfig{}, fmt.Errorf("cannot read %s: unknown key %s", path, unknown[0])
+	}
+	if c.Nginx == nil {
+		return c, nil
+	}
+	if c.Nginx.Unit == "" {
+		c.Nginx.Unit = "nginx.service"
+	}
+	if c.Nginx.Upstreams == "" {
+		c.Nginx.Upstreams = hostUpstreamDir
+	}
+	if !filepath.IsAbs(c.Nginx.Upstreams) {
+		return projectConfig{}, fmt.Errorf("cannot read %s: nginx.upstreams %q is not an absolute path", path, c.Nginx.Upstreams)
+	}
+	if c.Nginx.backends, err = dockerops.ParseBackends(c.Nginx.Balances); err != nil {
+		return projectConfig{}, fmt.Errorf("cannot read %s: nginx.balances: %v", path, err)
+	}
+	return c, nil
+}
+
+// configuredProjects lists the projects that have a file.
+func configuredProjects(dir string) []string {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.toml"))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, path := range paths {
+		if name := strings.TrimSuffix(filepath.Base(path), ".toml"); dockerops.ValidProjectName(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// files returns where a project's compose files are, and whether that was
+// declared rather than read from its containers' labels.
+func (d *Daemon) files(p *dockerops.Project) (files dockerops.Files, declared bool, err error) {
+	config, err := readProjectConfig(d.config.ProjectDir, p.Name)
+	if err != nil {
+		return dockerops.Files{}, false, err
+	}
+	if len(config.Compose) > 0 {
+		return config.Files, true, nil
+	}
+	if kept := d.state.project(p.Name).Files; kept != nil {
+		return *kept, true, nil
+	}
+	return p.Files, false, nil
+}

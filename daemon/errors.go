@@ -1,0 +1,46 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+	"tvsctl/nginx"
+)
+
+// describeError gives every error of the workers its code, and the remedy where
+// there is a general one.
+func describeError(err error) *ipc.Error {
+	var known *ipc.Error
+	var refused *dockerops.RefusedError
+	var notReady *dockerops.NotReadyError
+	var compose *dockerops.ComposeError
+	var config *nginx.ConfigError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &refused):
+		code := map[dockerops.Reason]ipc.Code{dockerops.UnknownService: ipc.CodeUnknownService,
+			dockerops.NotScalable: ipc.CodeNotScalable, dockerops.OutOfRange: ipc.CodeOutOfRange}[refused.Reason]
+		return &ipc.Error{Code: code, Message: refused.Error(), Hint: refused.Hint}
+	case errors.As(err, &notReady):
+		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error() + "; what was new has been removed again",
+			Hint: "mend the image or its settings; raise label tvs.ready.timeout if it only needs longer", Detail: notReady.Logs}
+	case errors.As(err, &compose):
+		hint := ""
+		if compose.Missing {
+			hint = "install it: apt install docker-compose (Debian) or docker-compose-plugin (Docker's own packages)"
+		}
+		return &ipc.Error{Code: ipc.CodeCompose, Message: compose.Error(), Hint: hint, Detail: compose.Output}
+	case errors.As(err, &config):
+		return &ipc.Error{Code: ipc.CodeNginx, Message: config.Error(), Hint: "the configuration before it is in force; see tvsctl nginx test", Detail: config.Output}
+	case errors.Is(err, dockerops.ErrUnavailable):
+		return &ipc.Error{Code: ipc.CodeDocker, Message: err.Error(), Hint: "as root: systemctl start docker"}
+	}
+	return &ipc.Error{Code: ipc.CodeInternal, Message: err.Error()}
+}
+
+func badRequest(format string, args ...any) error {
+	return &ipc.Error{Code: ipc.CodeBadRequest, Message: fmt.Sprintf(format, args...)}
+}

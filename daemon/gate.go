@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"tvsctl/ipc"
+)
+
+// Bounds on open connections. The caps keep one user from shutting out the others.
+const (
+	maxConnections        = 1024
+	maxConnectionsPerUser = 64
+	refusalTimeout        = time.Second
+)
+
+// gate accepts connections: it reads the peer's credentials, applies the caps, and
+// counts what is open, where it is accepted rather than where it is handled, so
+// that none is overlooked between the two.
+type gate struct {
+	net.Listener
+	activity *activity
+	log      *logbook
+
+	open   sync.WaitGroup
+	mu     sync.Mutex
+	total  int
+	byUser map[uint32]int
+}
+
+func newGate(listener net.Listener, activity *activity, log *logbook) *gate {
+	return &gate{Listener: listener, activity: activity, log: log, byUser: map[uint32]int{}}
+}
+
+// conn is an accepted connection with its peer.
+type conn struct {
+	*net.UnixConn
+	peer  peer
+	close func()
+}
+
+func (c *conn) Close() error {
+	err := c.UnixConn.Close()
+	c.close()
+	return err
+}
+
+// Accept returns the next connection whose peer may speak.
+func (g *gate) Accept() (net.Conn, error) {
+	for {
+		accepted, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		g.activity.begin()
+		g.open.Add(1)
+		unix := accepted.(*net.UnixConn)
+		p, err := readPeer(unix)
+		if err != nil {
+			g.log.notice(eventRefused, "Refused a connection: "+err.Error(), nil)
+			g.refuse(unix, &ipc.Error{Code: ipc.CodeForbidden, Message: "cannot serve you: " + err.Error()})
+			continue
+		}
+		if refusal := g.enter(p); refusal != nil {
+			g.refuse(unix, refusal)
+			continue
+		}
+		return &conn{UnixConn: unix, peer: p, close: sync.OnceFunc(func() {
+			g.leave(p)
+			g.activity.end()
+			g.open.Done()
+		})}, nil
+	}
+}
+
+// drained returns when no accepted connection is open any more. The listener is closed.
+func (g *gate) drained() { g.open.Wait() }
+
+func (g *gate) enter(p peer) *ipc.Error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.total >= maxConnections:
+		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections are open", g.total), Hint: "try again"}
+	case g.byUser[p.UID] >= maxConnectionsPerUser:
+		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections of yours are open", g.byUser[p.UID]), Hint: "end some and try again"}
+	}
+	g.total++
+	g.byUser[p.UID]++
+	return nil
+}
+
+func (g *gate) leave(p peer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.total--
+	if g.byUser[p.UID]--; g.byUser[p.UID] == 0 {
+		delete(g.byUser, p.UID)
+	}
+}
+
+// refuse answers without reading, in the background: the peer may be slow.
+func (g *gate) refuse(c *net.UnixConn, refusal *ipc.Error) {
+	go func() {
+		defer g.open.Done()
+		defer g.activity.end()
+		defer c.Close()
+		body, _ := json.Marshal(ipc.ErrorReply{Error: refusal})
+		_ = c.SetDeadline(time.Now().Add(refusalTimeout))
+		status := refusal.Code.HTTPStatus()
+		// A client that has gone needs no answer.
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d refused\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
+		_ = c.CloseWrite()
+		// Closing with unread input would reset the connection and lose the answer.
+		_, _ = c.Read(make([]byte, 4096))
+	}()
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/journal"
+)
+
+// A logEvent is a kind of journal entry; its value is the MESSAGE_ID by which the
+// catalog explains it.
+type logEvent string
+
+const (
+	eventStarted    logEvent = "e32cfe25a0c5452485ba8d180c83e78d"
+	eventStopped    logEvent = "2c386b11be2647f4937893bf0e0bc679"
+	eventRefused    logEvent = "7a5d49c2ad9b4c87a0093d40c078789f"
+	eventRequested  logEvent = "94472761461641d2b6161762a2cdaf07"
+	eventStep       logEvent = "f8b6148614ce4f6b93fed10d54ad3821"
+	eventSucceeded  logEvent = "d3eeb3813014400482c9b38610de8c9a"
+	eventFailed     logEvent = "f7cf8874821744b09efbb328d775bcbc"
+	eventUpstream   logEvent = "f7d38253c03543e2b430ad8127d9a1e8"
+	eventReplica    logEvent = "50e2055cce3341589011ea9948744fff"
+	eventNginx      logEvent = "f4064c7d480a42088e495ce12dd5ab00"
+	eventDrift      logEvent = "86751578a41146ceac4b6d5cd551d667"
+	eventDocker     logEvent = "e835f7fecb6f4e3abe7988e0cf6f7878"
+	eventState      logEvent = "7ea190c089b2419b968170acbe624eea"
+	eventDeclared   logEvent = "0e8200f645e441b6b5e5cc61ed1614c8"
+	eventConfigured logEvent = "71dba8ed2b41432090a2806f60558bc3"
+)
+
+// fields are structured data of an entry; names are those of journal fields.
+type fields map[string]string
+
+// logbook writes to the journal with its native protocol, or lines to out where
+// no journal takes them.
+type logbook struct {
+	out io.Writer // nil: the journal
+}
+
+func newLogbook(fallback io.Writer) *logbook {
+	if journal.Enabled() {
+		return &logbook{}
+	}
+	return &logbook{out: fallback}
+}
+
+func (l *logbook) info(event logEvent, sentence string, f fields) {
+	l.write(journal.PriInfo, event, sentence, f)
+}
+
+func (l *logbook) notice(event logEvent, sentence string, f fields) {
+	l.write(journal.PriNotice, event, sentence, f)
+}
+
+func (l *logbook) warning(event logEvent, sentence string, f fields) {
+	l.write(journal.PriWarning, event, sentence, f)
+}
+
+func (l *logbook) error(event logEvent, sentence string, f fields) {
+	l.write(journal.PriErr, event, sentence, f)
+}
+
+func (l *logbook) write(priority journal.Priority, event logEvent, sentence string, f fields) {
+	if l.out != nil {
+		var tail strings.Builder
+		for _, key := range slices.Sorted(maps.Keys(f)) {
+			fmt.Fprintf(&tail, " %s=%s", key, f[key])
+		}
+		fmt.Fprintf(l.out, "%s%s\n", sentence, tail.String())
+		return
+	}
+	vars := map[string]string{"MESSAGE_ID": string(event), "SYSLOG_IDENTIFIER": "tvsctld"}
+	maps.Copy(vars, f)
+	// There is nowhere to say that the journal cannot be written.
+	_ = journal.Send(sentence, priority, vars)
+}

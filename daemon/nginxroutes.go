@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+func getNginx(d *Daemon, r *http.Request) (any, error) {
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	p, host, err := d.withNginx(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	return d.status(r.Context(), p, host).Nginx, nil
+}
+
+func postNginxTest(d *Daemon, r *http.Request) (any, error) {
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	running, err := d.runningNginx(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	results := []ipc.NginxTest{}
+	for _, b := range running {
+		ok, output, err := b.control.Test(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, ipc.NginxTest{Name: b.name, OK: ok, Output: output})
+	}
+	return results, nil
+}
+
+func postNginxReload(d *Daemon, r *http.Request) (any, error) {
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.runningNginx(r.Context(), name); err != nil {
+		return nil, err
+	}
+	s := d.site(name)
+	return d.launch(r.Context(), s, "reload", "reload nginx of "+name, func(ctx context.Context, o *operation) (string, error) {
+		running, err := d.runningNginx(ctx, name)
+		if err != nil {
+			return "", err
+		}
+		for _, b := range running {
+			err := s.step(o, "test and reload "+b.name, func() error {
+				s.publishing.Lock()
+				defer s.publishing.Unlock()
+				return b.control.Reload(ctx)
+			})
+			if err != nil {
+				return "", err
+			}
+		}
+		return fmt.Sprintf("%d nginx reloaded", len(running)), nil
+	})
+}
+
+// runningNginx returns the nginx of a project that run; that there is none is an error.
+func (d *Daemon) runningNginx(ctx context.Context, name string) ([]*balancer, error) {
+	p, host, err := d.withNginx(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	running, err := d.site(name).balancersNow(ctx, p, host)
+	if err != nil {
+		return nil, err
+	}
+	if len(running) == 0 {
+		return nil, &ipc.Error{Code: ipc.CodeNginx, Message: fmt.Sprintf("no nginx of project %s runs", name), Hint: "see tvsctl status"}
+	}
+	return running, nil
+}
+
+// withNginx observes a project that has an nginx of ours.
+func (d *Daemon) withNginx(ctx context.Context, name string) (*dockerops.Project, *hostNginx, error) {
+	p, host, err := d.observe(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.Empty() {
+		return nil, nil, unknownProject(name)
+	}
+	if len(p.Nginx()) == 0 && host == nil {
+		return nil, nil, &ipc.Error{Code: ipc.CodeNginx, Message: fmt.Sprintf("project %s has no nginx that tvsctl manages", name),
+			Hint: "put label tvs.nginx: SERVICE:PORT on its nginx"}
+	}
+	return p, host, nil
+}

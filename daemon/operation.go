@@ -1,0 +1,282 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+// operation is one change while it runs: its record, and the events that tell
+// how it came to be so.
+type operation struct {
+	log *logbook
+
+	mu     sync.Mutex
+	record ipc.Operation
+	events []ipc.Event
+	more   chan struct{} // closed when there is a further event
+}
+
+// maxEvents bounds what is kept of a talkative child for those who follow late.
+const maxEvents = 5000
+
+func newOperation(log *logbook, project, verb, summary string, who peer) *operation {
+	id := make([]byte, 4)
+	_, _ = rand.Read(id) // never fails (crypto/rand)
+	o := &operation{log: log, more: make(chan struct{}), record: ipc.Operation{
+		ID: hex.EncodeToString(id), Project: project, Verb: verb, Summary: summary,
+		User: who.name(), UID: who.UID, State: ipc.OperationQueued, Queued: time.Now(),
+	}}
+	return o
+}
+
+// snapshot returns the operation as it stands.
+func (o *operation) snapshot() ipc.Operation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.copy()
+}
+
+func (o *operation) copy() ipc.Operation {
+	record := o.record
+	record.Steps = slices.Clone(record.Steps)
+	return record
+}
+
+// eventsFrom returns the events from the given one on, and a channel that is
+// closed when there are more.
+func (o *operation) eventsFrom(n int) ([]ipc.Event, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.events[min(n, len(o.events)):]), o.more
+}
+
+// emit adds an event. mu is held.
+func (o *operation) emit(e ipc.Event) {
+	if len(o.events) >= maxEvents && e.Kind == ipc.EventLog {
+		return
+	}
+	e.Time = time.Now()
+	o.events = append(o.events, e)
+	close(o.more)
+	o.more = make(chan struct{})
+}
+
+// update changes the record and tells those who follow.
+func (o *operation) update(change func(*ipc.Operation)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change(&o.record)
+	record := o.record
+	record.Steps = nil // they have events of their own
+	o.emit(ipc.Event{Kind: ipc.EventOperation, Operation: &record})
+}
+
+// line passes on what a child wrote.
+func (o *operation) line(text string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.emit(ipc.Event{Kind: ipc.EventLog, Line: text})
+}
+
+// planned announces the steps of a plan.
+func (o *operation) planned(steps []ipc.Step) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.record.Steps = append(o.record.Steps, steps...)
+	for _, s := range steps {
+		o.emit(ipc.Event{Kind: ipc.EventStep, Step: &s})
+	}
+}
+
+// progress takes over what Apply reports.
+func (o *operation) progress(step dockerops.Step, ended bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.IndexFunc(o.record.Steps, func(s ipc.Step) bool { return s.ID == step.ID })
+	if i < 0 { // a step that takes something back
+		o.record.Steps = append(o.record.Steps, describeStep(step))
+		i = len(o.record.Steps) - 1
+	}
+	s := &o.record.Steps[i]
+	switch {
+	case !ended:
+		s.State, s.Started = ipc.StepRunning, time.Now()
+	case err == dockerops.ErrSkipped:
+		s.State, s.Ended = ipc.StepSkipped, time.Now()
+	case err != nil:
+		s.State, s.Ended, s.Error = ipc.StepFailed, time.Now(), err.Error()
+	default:
+		s.State, s.Ended = ipc.StepDone, time.Now()
+	}
+	now := *s
+	o.emit(ipc.Event{Kind: ipc.EventStep, Step: &now})
+	if ended {
+		o.logStep(now)
+	}
+}
+
+func (o *operation) logStep(s ipc.Step) {
+	took := s.Ended.Sub(s.Started)
+	f := o.fields()
+	f["TVS_STEP"], f["TVS_SERVICE"], f["TVS_REPLICA"] = s.Kind, s.Service, s.Target
+	f["TVS_DURATION_MS"] = strconv.FormatInt(took.Milliseconds(), 10)
+	switch s.State {
+	case ipc.StepFailed:
+		o.log.warning(eventStep, fmt.Sprintf("Failed to %s after %s: %s.", s.Text, seconds(took), s.Error), f)
+	case ipc.StepDone:
+		o.log.info(eventStep, fmt.Sprintf("Done in %s: %s.", seconds(took), s.Text), f)
+	}
+}
+
+func (o *operation) fields() fields {
+	r := &o.record
+	return fields{"TVS_OPERATION": r.ID, "TVS_PROJECT": r.Project, "TVS_VERB": r.Verb,
+		"TVS_UID": strconv.FormatUint(uint64(r.UID), 10), "TVS_USER": r.User}
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s" }
+
+func describeStep(s dockerops.Step) ipc.Step {
+	return ipc.Step{ID: s.ID, Kind: string(s.Kind), Service: s.Service, Target: s.Replica,
+		Needs: s.Needs, State: ipc.StepPending, Text: s.Text()}
+}
+
+func describeSteps(plan *dockerops.Plan) []ipc.Step {
+	steps := make([]ipc.Step, 0, len(plan.Steps))
+	for _, s := range plan.Steps {
+		steps = append(steps, describeStep(s))
+	}
+	return steps
+}
+
+// work is what an operation does once it has its turn. It returns the sentence
+// that says what came of it.
+type work func(ctx context.Context, o *operation) (result string, err error)
+
+// launch records an operation and runs it when the project's turn comes. It
+// returns at once, when the intent is on disk.
+func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, do work) (ipc.Operation, error) {
+	who, _ := peerOf(ctx)
+	o := newOperation(d.log, s.name, verb, summary, who)
+	if err := d.state.record(o.snapshot()); err != nil {
+		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(),
+			Hint: "nothing was changed; make room or mend the state directory"}
+	}
+	d.mu.Lock()
+	d.running[o.record.ID] = o
+	d.mu.Unlock()
+	d.activity.begin()
+	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.fields())
+	o.update(func(*ipc.Operation) {})
+	go d.conduct(s, o, do)
+	return o.snapshot(), nil
+}
+
+// conduct runs an operation to its end, whoever has gone meanwhile.
+func (d *Daemon) conduct(s *site, o *operation, do work) {
+	defer d.activity.end()
+	ctx := context.WithoutCancel(d.life)
+	s.turn <- struct{}{}
+	o.update(func(r *ipc.Operation) { r.State, r.Started = ipc.OperationRunning, time.Now() })
+	d.showStatus()
+	result, err := do(ctx, o)
+	s.releaseAll()
+	<-s.turn
+	o.mu.Lock()
+	record := o.copy()
+	o.mu.Unlock()
+	record.Ended, record.Result, record.State = time.Now(), result, ipc.OperationSucceeded
+	if err != nil {
+		record.State, record.Error = ipc.OperationFailed, describeError(err)
+	}
+	if err := d.state.record(record); err != nil {
+		d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error(), o.fields())
+	}
+	d.logOutcome(o, record)
+	o.update(func(r *ipc.Operation) { *r = record })
+	d.mu.Lock()
+	delete(d.running, record.ID)
+	d.recent = append(d.recent, o)
+	d.recent = d.recent[max(0, len(d.recent)-recentLength):]
+	d.mu.Unlock()
+	d.showStatus()
+}
+
+// recentLength is how many finished operations keep their events, for a client
+// that asks for them only after the end.
+const recentLength = 16
+
+func (d *Daemon) logOutcome(o *operation, r ipc.Operation) {
+	f := o.fields()
+	took := r.Ended.Sub(r.Started)
+	f["TVS_DURATION_MS"] = strconv.FormatInt(took.Milliseconds(), 10)
+	if r.Error == nil {
+		d.log.notice(eventSucceeded, fmt.Sprintf("Succeeded to %s in %s: %s.", r.Summary, seconds(took), r.Result), f)
+		return
+	}
+	f["TVS_ERROR"] = string(r.Error.Code)
+	text := fmt.Sprintf("Failed to %s after %s: %s", r.Summary, seconds(took), r.Error.Message)
+	if len(r.Error.Detail) > 0 {
+		text += "\n" + strings.Join(r.Error.Detail, "\n")
+	}
+	d.log.error(eventFailed, text, f)
+}
+
+// findOperation returns a running or recent operation, or a record from the state.
+// An id may be shortened while it is unambiguous.
+func (d *Daemon) findOperation(id string) (*operation, ipc.Operation, error) {
+	d.mu.Lock()
+	var live []*operation
+	for _, o := range d.running {
+		live = append(live, o)
+	}
+	live = append(live, d.recent...)
+	d.mu.Unlock()
+	found := map[string]ipc.Operation{}
+	var running *operation
+	for _, record := range d.state.history() {
+		if id != "" && strings.HasPrefix(record.ID, id) {
+			found[record.ID] = record
+		}
+	}
+	for _, o := range live {
+		if record := o.snapshot(); id != "" && strings.HasPrefix(record.ID, id) {
+			found[record.ID], running = record, o
+		}
+	}
+	if len(found) != 1 {
+		text := "there is no operation " + strconv.Quote(id)
+		if len(found) > 1 {
+			text = fmt.Sprintf("%d operations begin with %s", len(found), strconv.Quote(id))
+		}
+		return nil, ipc.Operation{}, &ipc.Error{Code: ipc.CodeUnknownOperation, Message: text, Hint: "see tvsctl ops"}
+	}
+	for _, record := range found {
+		return running, record, nil
+	}
+	panic("unreachable")
+}
+
+// runningIn returns the unfinished operations of a project, oldest first.
+func (d *Daemon) runningIn(project string) []ipc.Operation {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []ipc.Operation{}
+	for _, o := range d.running {
+		if record := o.snapshot(); record.Project == project {
+			list = append(list, record)
+		}
+	}
+	slices.SortFunc(list, func(a, b ipc.Operation) int { return a.Queued.Compare(b.Queued) })
+	return list
+}

@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"tvsctl/ipc"
+)
+
+// getOperations lists the kept operations, newest first and without their steps.
+func getOperations(d *Daemon, r *http.Request) (any, error) {
+	project := r.URL.Query().Get("project")
+	list := []ipc.Operation{}
+	for _, record := range slices.Backward(d.state.history()) {
+		if project != "" && record.Project != project {
+			continue
+		}
+		d.mu.Lock()
+		running := d.running[record.ID]
+		d.mu.Unlock()
+		if running != nil {
+			record = running.snapshot()
+		}
+		record.Steps = nil
+		list = append(list, record)
+	}
+	return list, nil
+}
+
+// found is an operation that was asked for: a read, not a change, so no 202.
+func getOperation(d *Daemon, r *http.Request) (any, error) {
+	_, record, err := d.findOperation(r.PathValue("id"))
+	return record, err
+}
+
+// getEvents streams an operation's events from the first on, and follows it to its end.
+func getEvents(d *Daemon, r *http.Request) (any, error) {
+	o, record, err := d.findOperation(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	return stream(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		encoder := json.NewEncoder(w)
+		if o == nil {
+			for _, event := range replay(record) {
+				if encoder.Encode(event) != nil {
+					return
+				}
+			}
+			return
+		}
+		control := http.NewResponseController(w)
+		for next := 0; ; {
+			events, more := o.eventsFrom(next)
+			for _, event := range events {
+				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+				if encoder.Encode(event) != nil {
+					return // the client has gone
+				}
+				if event.Kind == ipc.EventOperation && event.Operation.State.Finished() {
+					return
+				}
+			}
+			next += len(events)
+			if control.Flush() != nil {
+				return
+			}
+			select {
+			case <-more:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}), nil
+}
+
+// replay tells a finished operation again from its record.
+func replay(record ipc.Operation) []ipc.Event {
+	var events []ipc.Event
+	for _, step := range record.Steps {
+		events = append(events, ipc.Event{Time: step.Ended, Kind: ipc.EventStep, Step: &step})
+	}
+	record.Steps = nil
+	return append(events, ipc.Event{Time: record.Ended, Kind: ipc.EventOperation, Operation: &record})
+}

@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+// root is on whose behalf the daemon acts by itself.
+var root = peer{}
+
+// restore starts, after a start of the machine or of Docker, the replicas that ran
+// before and that Docker itself does not bring back. It starts what exists and makes
+// nothing: a project without containers was taken down. What somebody ended while
+// Docker was running, or tvsctl stopped, stays so.
+func (d *Daemon) restore(ctx context.Context) {
+	epoch := d.epoch(ctx)
+	before, err := d.state.swapEpoch(epoch)
+	if err != nil {
+		d.log.error(eventState, "Cannot keep that the machine was started: "+err.Error(), nil)
+	}
+	if before == epoch {
+		return
+	}
+	projects, err := d.engine.Projects(ctx)
+	if err != nil {
+		return
+	}
+	for name := range projects {
+		kept := d.state.project(name)
+		if len(kept.Desired) == 0 || kept.Stopped {
+			continue
+		}
+		c := change{"restore", func(p *dockerops.Project, kept projectState) (intent, error) { return restored(p, kept), nil }}
+		_, _, plan, err := d.plan(ctx, name, c)
+		if err != nil || plan.Empty() {
+			continue
+		}
+		s := d.site(name)
+		_, err = d.launch(withPeer(ctx, root), s, c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
+			return s.carryOut(ctx, o, c)
+		})
+		if err != nil {
+			d.log.error(eventState, fmt.Sprintf("Cannot restore %s: %v", name, err), fields{"TVS_PROJECT": name})
+		}
+	}
+}
+
+// restored wants every service whose replicas nobody ended to run with what it has.
+func restored(p *dockerops.Project, kept projectState) intent {
+	goals := map[string]dockerops.Goal{}
+	for _, service := range p.Services {
+		_, wanted := kept.Desired[service.Name]
+		ended := slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
+		if (wanted || len(service.Settings.Balances) > 0) && !ended && len(service.Replicas) > 0 && len(service.Replicas) <= ipc.MaxReplicas {
+			goals[service.Name] = dockerops.Goal{Count: len(service.Replicas), Running: true}
+		}
+	}
+	return intent{request: dockerops.Request{Goals: goals}, summary: "restore " + p.Name}
+}
+
+// epoch names the present life of the machine and of Docker.
+func (d *Daemon) epoch(ctx context.Context) string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		boot = nil
+	}
+	text := strings.TrimSpace(string(boot))
+	// Without systemd the boot alone decides.
+	if state, err := d.units.State(ctx, "docker.service"); err == nil {
+		text += " " + state.Since.UTC().Format("20060102T150405.000000")
+	}
+	return text
+}

@@ -1,0 +1,215 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+// projectState is what is kept of a project.
+type projectState struct {
+	Desired map[string]int             `json:"desired"`
+	Stopped bool                       `json:"stopped"` // by tvsctl stop or reset
+	Specs   map[string]*dockerops.Spec `json:"specs"`
+	Files   *dockerops.Files           `json:"files,omitempty"` // declared by tvsctl up -f
+	// Exited are the containers that ended while Docker went on: somebody's
+	// intention, which a restore respects.
+	Exited []string `json:"exited,omitempty"`
+}
+
+// historyLength is how many finished operations are kept.
+const historyLength = 200
+
+var (
+	projectsBucket   = []byte("projects")
+	operationsBucket = []byte("operations")
+	hostBucket       = []byte("host")
+	epochKey         = []byte("epoch")
+)
+
+// store is the daemon's durable state: what is desired, and what was done. All of
+// it is in memory too; every change is on disk, synced, before it counts. A store
+// that cannot be opened still serves reads of what it has, which is nothing, and
+// refuses every change with the reason.
+type store struct {
+	broken error
+	db     *bolt.DB
+
+	mu         sync.Mutex
+	projects   map[string]projectState
+	operations []ipc.Operation // oldest first
+	epoch      string
+}
+
+// openStore opens the state in a directory, which it makes.
+func openStore(dir string) *store {
+	s := &store{projects: map[string]projectState{}}
+	if s.broken = s.load(dir); s.broken != nil {
+		s.broken = fmt.Errorf("cannot use the state in %s: %v", dir, s.broken)
+	}
+	return s
+}
+
+func (s *store) load(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	db, err := bolt.Open(filepath.Join(dir, "state.db"), 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{projectsBucket, operationsBucket, hostBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		s.epoch = string(tx.Bucket(hostBucket).Get(epochKey))
+		err := tx.Bucket(projectsBucket).ForEach(func(name, value []byte) error {
+			var p projectState
+			if err := json.Unmarshal(value, &p); err != nil {
+				return fmt.Errorf("project %s: %v", name, err)
+			}
+			s.projects[string(name)] = p
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Bucket(operationsBucket).ForEach(func(key, value []byte) error {
+			var o ipc.Operation
+			if err := json.Unmarshal(value, &o); err != nil {
+				return fmt.Errorf("operation %s: %v", key, err)
+			}
+			s.operations = append(s.operations, o)
+			return nil
+		})
+	})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.db = db
+	return nil
+}
+
+func (s *store) close() error {
+	if s.db == nil {
+		return nil
+	}
+	return s.db.Close()
+}
+
+// project returns a copy of what is kept of a project, with maps that are not nil.
+func (s *store) project(name string) projectState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.projects[name].clone()
+}
+
+func (p projectState) clone() projectState {
+	p.Desired, p.Specs, p.Exited = maps.Clone(p.Desired), maps.Clone(p.Specs), slices.Clone(p.Exited)
+	if p.Desired == nil {
+		p.Desired = map[string]int{}
+	}
+	if p.Specs == nil {
+		p.Specs = map[string]*dockerops.Spec{}
+	}
+	return p
+}
+
+// declared returns the projects that have files declared.
+func (s *store) declared() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for name, p := range s.projects {
+		if p.Files != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// update changes what is kept of a project and returns when it is on disk.
+func (s *store) update(name string, change func(*projectState)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.projects[name].clone()
+	change(&next)
+	if err := s.put(projectsBucket, []byte(name), next); err != nil {
+		return err
+	}
+	s.projects[name] = next
+	return nil
+}
+
+// record keeps an operation, and forgets the oldest beyond historyLength.
+func (s *store) record(o ipc.Operation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.put(operationsBucket, operationKey(o), o); err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(s.operations, func(old ipc.Operation) bool { return old.ID == o.ID }); i >= 0 {
+		s.operations[i] = o
+		return nil
+	}
+	s.operations = append(s.operations, o)
+	if len(s.operations) <= historyLength {
+		return nil
+	}
+	oldest := s.operations[0]
+	s.operations = slices.Delete(s.operations, 0, 1)
+	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(operationsBucket).Delete(operationKey(oldest)) })
+}
+
+func operationKey(o ipc.Operation) []byte {
+	return []byte(o.Queued.UTC().Format("20060102T150405.000000000") + "-" + o.ID)
+}
+
+func (s *store) history() []ipc.Operation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.operations)
+}
+
+// swapEpoch keeps the new epoch of the host and returns the one before.
+func (s *store) swapEpoch(epoch string) (before string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.epoch
+	if before == epoch {
+		return before, nil
+	}
+	s.epoch = epoch
+	return before, s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(epochKey, []byte(epoch)) })
+}
+
+func (s *store) put(bucket, key []byte, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(key, text) })
+}
+
+func (s *store) write(change func(*bolt.Tx) error) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	if err := s.db.Update(change); err != nil {
+		return fmt.Errorf("cannot write the state: %v", err)
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+	"tvsctl/nginx"
+)
+
+func getVersion(d *Daemon, r *http.Request) (any, error) {
+	v := ipc.Version{Version: d.config.Version, Go: runtime.Version()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				v.Commit = setting.Value
+			}
+		}
+	}
+	// Without Docker the daemon's own version is still an answer.
+	v.Engine, v.EngineAPI, _ = d.engine.Version(r.Context())
+	return v, nil
+}
+
+func getProjects(d *Daemon, r *http.Request) (any, error) { return d.listProjects(r.Context()) }
+
+// listProjects returns the projects that have containers or are declared.
+func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error) {
+	counts, err := d.engine.Projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	declared := append(d.state.declared(), configuredProjects(d.config.ProjectDir)...)
+	for _, name := range declared {
+		if _, there := counts[name]; !there {
+			counts[name] = [2]int{}
+		}
+	}
+	list := []ipc.ProjectSummary{}
+	for name, n := range counts {
+		list = append(list, ipc.ProjectSummary{Name: name, Replicas: n[0], Running: n[1], Declared: slices.Contains(declared, name)})
+	}
+	slices.SortFunc(list, func(a, b ipc.ProjectSummary) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func getStatus(d *Daemon, r *http.Request) (any, error) {
+	name, err := d.projectOf(r)
+	if err != nil {
+		return nil, err
+	}
+	p, host, err := d.observe(r.Context(), name)
+	if err != nil {
+		return nil, err
+	}
+	if _, declared, _ := d.files(p); p.Empty() && !declared {
+		return nil, unknownProject(name)
+	}
+	return d.status(r.Context(), p, host), nil
+}
+
+// status describes a project that was just observed.
+func (d *Daemon) status(ctx context.Context, p *dockerops.Project, host *hostNginx) ipc.Status {
+	s, kept := d.site(p.Name), d.state.project(p.Name)
+	status := ipc.Status{Project: p.Name, Operations: d.runningIn(p.Name), Nginx: []ipc.Nginx{}, Services: []ipc.Service{},
+		Problems: d.problems()}
+	status.Nginx = append(status.Nginx, s.nginxStatus(ctx, p, host, &status)...)
+	serving := map[string]bool{}
+	for _, n := range status.Nginx {
+		for _, u := range n.Upstreams {
+			for _, server := range u.Servers {
+				serving[server.Replica] = true
+			}
+		}
+	}
+	for i := range p.Services {
+		if len(p.Services[i].Settings.Balances) == 0 {
+			status.Services = append(status.Services, s.serviceStatus(ctx, p, &p.Services[i], kept, serving))
+		}
+	}
+	status.Entry = entryURL(p, host)
+	status.State = overall(status, kept)
+	return status
+}
+
+// overall is stopped when no replica of a balanced service runs (of any service,
+// where none is balanced), up when all that is desired is ready, else degraded.
+func overall(status ipc.Status, kept projectState) ipc.State {
+	anyBalanced := slices.ContainsFunc(status.Services, func(s ipc.Service) bool { return s.Balanced })
+	running, complete := 0, true
+	for _, s := range status.Services {
+		if s.Balanced || !anyBalanced {
+			running += s.Running
+			complete = complete && s.Ready >= s.Desired
+		}
+	}
+	for _, n := range status.Nginx {
+		complete = complete && (n.State == "running" || n.State == "active")
+	}
+	switch {
+	case running == 0:
+		return ipc.StateStopped
+	case complete && !kept.Stopped:
+		return ipc.StateUp
+	}
+	return ipc.StateDegraded
+}
+
+func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service *dockerops.Service, kept projectState, serving map[string]bool) ipc.Service {
+	backend, isBalanced := p.Backends[service.Name]
+	status := ipc.Service{Name: service.Name, Balanced: isBalanced, Port: backend.Port, Match: service.Settings.Match,
+		Desired: desired(p, kept, service.Name), Replicas: []ipc.Replica{}, Problems: service.Settings.Problems}
+	if _, ok := kept.Desired[service.Name]; !ok {
+		status.Desired = len(service.Replicas)
+	}
+	probe := p.Probe(service.Name)
+	if isBalanced {
+		s.look(ctx, service.Replicas, probe)
+	}
+	hashes := map[string]bool{}
+	for _, r := range service.Replicas {
+		hashes[r.ConfigHash] = true
+		s.mu.Lock()
+		since, listens := s.listening[r.ID]
+		s.mu.Unlock()
+		replica := describeReplica(r, !isBalanced || listens && since.Equal(r.Started))
+		replica.Serving = serving[r.Name]
+		if address := r.Address(probe.Peers); address != "" && isBalanced {
+			replica.Address = fmt.Sprintf("%s:%d", address, backend.Port)
+		} else {
+			replica.Address = r.Address(nil)
+		}
+		if r.Running() {
+			status.Running++
+		}
+		if replica.Ready {
+			status.Ready++
+		}
+		status.Replicas = append(status.Replicas, replica)
+	}
+	if len(hashes) > 1 {
+		status.Problems = append(status.Problems, "its replicas were made from different configurations")
+	}
+	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && len(s.turn) == 0 {
+		status.Problems = append(status.Problems, fmt.Sprintf("drift: %d desired, but somebody else made it %d; tvsctl scale %s N settles it",
+			n, len(service.Replicas), service.Name))
+	}
+	return status
+}
+
+func describeReplica(r dockerops.Replica, listens bool) ipc.Replica {
+	replica := ipc.Replica{Number: r.Number, Name: r.Name, ID: r.ShortID(), Hostname: r.Hostname, Image: r.Image,
+		State: r.State, Health: r.Health, Created: r.Created, Since: r.Started}
+	switch {
+	case r.Running() && r.Health == "":
+		if replica.Ready = listens; !listens {
+			replica.Problem = "does not accept connections yet"
+		}
+	case r.Running():
+		if replica.Ready = r.Health == "healthy"; !replica.Ready {
+			replica.Problem = r.Health
+		}
+	case r.State == "exited" || r.State == "dead":
+		replica.Since, replica.ExitCode = r.Finished, &r.ExitCode
+		replica.Problem = fmt.Sprintf("exited with code %d", r.ExitCode)
+	}
+	return replica
+}
+
+// nginxStatus describes every nginx of the project, running or not.
+func (s *site) nginxStatus(ctx context.Context, p *dockerops.Project, host *hostNginx, status *ipc.Status) []ipc.Nginx {
+	running, err := s.balancersNow(ctx, p, host)
+	if err != nil {
+		status.Problems = append(status.Problems, "cannot look at nginx: "+err.Error())
+	}
+	list := []ipc.Nginx{}
+	for _, b := range running {
+		list = append(list, s.describeBalancer(p, host, b))
+	}
+	for _, service := range p.Nginx() {
+		for _, r := range service.Replicas {
+			if !slices.ContainsFunc(list, func(n ipc.Nginx) bool { return n.Name == r.Name }) {
+				n := ipc.Nginx{Name: r.Name, Service: service.Name, State: r.State, Since: r.Started, Upstreams: []ipc.Upstream{}}
+				if !r.Running() {
+					n.Since = r.Finished
+				}
+				list = append(list, n)
+			}
+		}
+	}
+	if host != nil && len(running) == 0 {
+		list = append(list, ipc.Nginx{Name: host.Unit, State: "inactive", Upstreams: []ipc.Upstream{}})
+	}
+	for i := range list {
+		if service := p.Service(list[i].Service); service != nil {
+			list[i].Problems = append(list[i].Problems, service.Settings.Problems...)
+		}
+	}
+	return list
+}
+
+// balancersNow returns the running nginx, with what is in force in them.
+func (s *site) balancersNow(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	return s.findBalancers(ctx, p, host)
+}
+
+func (s *site) describeBalancer(p *dockerops.Project, host *hostNginx, b *balancer) ipc.Nginx {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := ipc.Nginx{Name: b.name, Service: b.service, State: b.state, Since: b.since, Version: b.facts.Version,
+		Upstreams: []ipc.Upstream{}, Problems: slices.Clone(b.facts.Problems)}
+	if b.problem != "" {
+		n.Problems = append(n.Problems, b.problem)
+	}
+	for _, backend := range s.backendsOf(p, host, b) {
+		file := nginx.Upstream{Name: backend.Service}.File()
+		contents, there := b.published[file]
+		if !there {
+			continue
+		}
+		u := ipc.Upstream{Service: backend.Service, File: file, Generation: nginx.Generation(contents), Servers: []ipc.Server{}}
+		if parsed, err := nginx.ParseUpstream(contents); err == nil {
+			for _, server := range parsed.Servers {
+				u.Servers = append(u.Servers, ipc.Server{Address: server.Address, Replica: server.Replica})
+			}
+		}
+		n.Upstreams = append(n.Upstreams, u)
+	}
+	return n
+}
+
+// entryURL is where the project is reached from this host: the first published
+// port of its nginx, or the host's own nginx.
+func entryURL(p *dockerops.Project, host *hostNginx) string {
+	for _, service := range p.Nginx() {
+		for _, r := range service.Replicas {
+			for _, port := range r.HostPorts {
+				ip := port.IP
+				if ip == "" || ip == "0.0.0.0" || ip == "::" {
+					ip = "127.0.0.1"
+				} else if strings.Contains(ip, ":") {
+					ip = "[" + ip + "]"
+				}
+				return fmt.Sprintf("http://%s:%d/", ip, port.Port)
+			}
+			if r.HostNetwork && r.Running() {
+				return "http://127.0.0.1/"
+			}
+		}
+	}
+	if host != nil {
+		return "http://127.0.0.1/"
+	}
+	return ""
+}

@@ -1,0 +1,322 @@
+package dockerops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// parallel bounds the calls that one change has under way at the engine.
+const parallel = 10
+
+// Balancer is the nginx side of a change.
+type Balancer interface {
+	// Hold keeps containers out of the upstreams until Publish names them.
+	Hold(ids ...string)
+	// Publish makes every nginx serve the ready replicas but those that retire,
+	// and returns when the new configuration is proven to be in force.
+	Publish(ctx context.Context, join, retire []string) error
+	// Drain returns when no worker of an older configuration is left, at the
+	// latest when ctx ends.
+	Drain(ctx context.Context) error
+}
+
+// Composer lets compose create replicas: StepCompose.
+type Composer interface {
+	Scale(ctx context.Context, service string, count int) error
+}
+
+// Progress is told when a step begins (ended false) and when it ends.
+type Progress func(step Step, ended bool, err error)
+
+// Apply carries out a plan. If a step up to the publication fails, what the
+// change made so far is taken back, in steps of its own that are reported too, and
+// nginx is not touched; the first error is returned. Later failures leave the
+// other steps to run.
+func (e *Engine) Apply(ctx context.Context, p *Project, plan *Plan, lb Balancer, composer Composer, progress Progress) error {
+	a := &applier{engine: e, project: p, plan: plan, balancer: lb, composer: composer, progress: progress,
+		ids: map[string]string{}, images: map[string]func() (string, error){}, slots: make(chan struct{}, parallel)}
+	for _, s := range p.Services {
+		if s.Spec != nil {
+			a.images[s.Name] = sync.OnceValues(func() (string, error) { return e.imageRef(ctx, s.Spec) })
+		}
+	}
+	return a.run(ctx)
+}
+
+type applier struct {
+	engine   *Engine
+	project  *Project
+	plan     *Plan
+	balancer Balancer
+	composer Composer
+	progress Progress
+	images   map[string]func() (string, error)
+	slots    chan struct{}
+
+	mu   sync.Mutex
+	ids  map[string]string // of the containers that this change made, by replica
+	undo []Step            // what takes back the steps done so far
+}
+
+func (a *applier) run(ctx context.Context) error {
+	growing, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	outcome := make([]error, len(a.plan.Steps)+1)
+	done := make([]chan struct{}, len(a.plan.Steps)+1)
+	for _, s := range a.plan.Steps {
+		done[s.ID] = make(chan struct{})
+	}
+	var group sync.WaitGroup
+	for _, s := range a.plan.Steps {
+		group.Go(func() {
+			defer close(done[s.ID])
+			for _, need := range s.Needs {
+				<-done[need]
+				if outcome[need] != nil {
+					outcome[s.ID] = ErrSkipped
+					return
+				}
+			}
+			if a.takesBack(s) {
+				if growing.Err() != nil {
+					outcome[s.ID] = ErrSkipped
+					return
+				}
+				if outcome[s.ID] = a.step(growing, s); outcome[s.ID] != nil {
+					stop(outcome[s.ID])
+				}
+				return
+			}
+			outcome[s.ID] = a.step(ctx, s)
+		})
+	}
+	group.Wait()
+	if cause := context.Cause(growing); cause != nil && ctx.Err() == nil {
+		return errors.Join(cause, a.takeBack())
+	}
+	if ctx.Err() != nil && !a.committed(outcome) {
+		return errors.Join(ctx.Err(), a.takeBack())
+	}
+	for _, err := range outcome {
+		if err != nil && !errors.Is(err, ErrSkipped) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrSkipped is the outcome of a step that did not run, or not to its end, because
+// another one failed.
+var ErrSkipped = errors.New("what it waits for failed")
+
+// takesBack tells the steps whose failure takes the change back.
+func (a *applier) takesBack(s Step) bool {
+	return s.Kind == StepCompose || s.Kind == StepCreate || s.Kind == StepStart || s.Kind == StepReady || s.Kind == StepPublish
+}
+
+func (a *applier) committed(outcome []error) bool {
+	for _, s := range a.plan.Steps {
+		if a.takesBack(s) && outcome[s.ID] != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *applier) step(ctx context.Context, s Step) error {
+	a.progress(s, false, nil)
+	err := a.do(ctx, s)
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = ErrSkipped // another step's failure ended it, and is reported there
+	}
+	a.progress(s, true, err)
+	return err
+}
+
+func (a *applier) do(ctx context.Context, s Step) error {
+	switch s.Kind {
+	case StepPublish:
+		return a.publish(ctx)
+	case StepDrain:
+		return a.drain(ctx)
+	case StepReady:
+		id, err := a.container(s)
+		if err != nil {
+			return err
+		}
+		return a.engine.WaitReady(ctx, id, a.project.Probe(s.Service), a.project.Service(s.Service).Settings.ReadyTimeout)
+	case StepCompose:
+		return a.viaCompose(ctx, s)
+	}
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	switch s.Kind {
+	case StepCreate:
+		return a.create(ctx, s)
+	case StepStart:
+		return a.start(ctx, s)
+	case StepStop:
+		return ignoreMissing(a.engine.api.ContainerStop(ctx, s.Container, container.StopOptions{}))
+	case StepRemove:
+		return a.remove(ctx, s)
+	}
+	return fmt.Errorf("no such step: %s", s.Kind)
+}
+
+// Probe tells how replicas of the service show that they are ready.
+func (p *Project) Probe(service string) Probe {
+	var peers []Replica
+	for _, nginx := range p.Nginx() {
+		peers = append(peers, nginx.Replicas...)
+	}
+	return Probe{Port: p.Backends[service].Port, Peers: peers}
+}
+
+func (a *applier) create(ctx context.Context, s Step) error {
+	image, err := a.images[s.Service]()
+	if err != nil {
+		return err
+	}
+	id, err := a.engine.create(ctx, a.project.Service(s.Service).Spec, s.Number, image)
+	if id != "" {
+		a.balancer.Hold(id)
+		s.Container = id
+		a.made(s.Replica, id, s.as(StepRemove))
+	}
+	return err
+}
+
+func (a *applier) viaCompose(ctx context.Context, s Step) error {
+	err := a.composer.Scale(ctx, s.Service, s.Count)
+	now, lookErr := a.engine.Observe(context.WithoutCancel(ctx), a.project.Name, nil)
+	if lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	service, before := now.Service(s.Service), a.project.Service(s.Service)
+	if service == nil {
+		return err
+	}
+	for _, r := range service.Replicas {
+		if !slices.ContainsFunc(before.Replicas, func(old Replica) bool { return old.ID == r.ID }) {
+			a.balancer.Hold(r.ID)
+			a.made(r.Name, r.ID, Step{Kind: StepRemove, Service: s.Service, Number: r.Number, Replica: r.Name, Container: r.ID})
+		}
+	}
+	return err
+}
+
+func (a *applier) start(ctx context.Context, s Step) error {
+	id, err := a.container(s)
+	if err != nil {
+		return err
+	}
+	a.balancer.Hold(id)
+	if s.Container != "" {
+		a.made(s.Replica, id, s.as(StepStop))
+	}
+	return explain(a.engine.api.ContainerStart(ctx, id, container.StartOptions{}))
+}
+
+func (a *applier) made(replica, id string, undo Step) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ids[replica] = id
+	a.undo = append(a.undo, undo)
+}
+
+// container returns the id of the step's replica, which an earlier step may have made.
+func (a *applier) container(s Step) (string, error) {
+	if s.Container != "" {
+		return s.Container, nil
+	}
+	a.mu.Lock()
+	id := a.ids[s.Replica]
+	a.mu.Unlock()
+	if id == "" {
+		return "", fmt.Errorf("%s was not created", s.Replica)
+	}
+	return id, nil
+}
+
+func (a *applier) publish(ctx context.Context) error {
+	a.mu.Lock()
+	join := slices.Sorted(maps.Values(a.ids))
+	a.mu.Unlock()
+	var retire []string
+	for _, s := range a.plan.Steps {
+		if s.Kind == StepStop || s.Kind == StepRemove {
+			retire = append(retire, s.Container)
+		}
+	}
+	return a.balancer.Publish(ctx, join, retire)
+}
+
+// drain waits for the longest drain time of the services that lose replicas.
+// That it runs out is the stack's own setting, not a failure.
+func (a *applier) drain(ctx context.Context) error {
+	var most time.Duration
+	for _, name := range a.plan.Drain {
+		most = max(most, a.project.Service(name).Settings.Drain)
+	}
+	limited, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	err := a.balancer.Drain(limited)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+func (a *applier) remove(ctx context.Context, s Step) error {
+	err := a.engine.api.ContainerRemove(ctx, s.Container, container.RemoveOptions{})
+	if isConflict(err) {
+		// Under way by somebody else, or running again by a restart policy.
+		if r, lookErr := a.engine.Look(ctx, s.Container); lookErr == nil && r.State != "removing" {
+			err = a.engine.api.ContainerRemove(ctx, s.Container, container.RemoveOptions{Force: true})
+		} else {
+			err = nil
+		}
+	}
+	return ignoreMissing(err)
+}
+
+// takeBack undoes what was made, all at once: nothing of it was ever published.
+func (a *applier) takeBack() error {
+	const most = 60 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	errs := make([]error, len(a.undo))
+	var group sync.WaitGroup
+	for i, s := range a.undo {
+		s.ID, s.Needs = len(a.plan.Steps)+1+i, nil
+		group.Go(func() {
+			a.progress(s, false, nil)
+			if s.Kind == StepRemove {
+				errs[i] = ignoreMissing(a.engine.api.ContainerRemove(ctx, s.Container, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+			} else {
+				errs[i] = ignoreMissing(a.engine.api.ContainerStop(ctx, s.Container, container.StopOptions{}))
+			}
+			a.progress(s, true, errs[i])
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+func ignoreMissing(err error) error {
+	if isNotFound(err) {
+		return nil
+	}
+	return explain(err)
+}

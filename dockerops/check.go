@@ -1,0 +1,59 @@
+package dockerops
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Reason names why a change is refused.
+type Reason int
+
+const (
+	UnknownService Reason = iota + 1
+	NotScalable
+	OutOfRange
+)
+
+// RefusedError is a change that cannot be planned; nothing was touched.
+type RefusedError struct {
+	Reason  Reason
+	Service string
+	Text    string // "port 8080/tcp is published on the fixed host port 80"
+	Hint    string
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("cannot scale %s: %s", e.Service, e.Text) }
+
+// Check tells whether the goals are possible: services that exist, counts
+// between the service's own bounds and most, nothing that only one container can have.
+func Check(p *Project, goals map[string]Goal, most int) error {
+	for _, name := range slices.Sorted(maps.Keys(goals)) {
+		goal, service := goals[name], p.Service(name)
+		refuse := func(reason Reason, hint, format string, args ...any) error {
+			return &RefusedError{Reason: reason, Service: name, Text: fmt.Sprintf(format, args...), Hint: hint}
+		}
+		if service == nil {
+			return refuse(UnknownService, "", "project %s has no such service", p.Name)
+		}
+		s, limit := service.Settings, most
+		if s.Max > 0 {
+			limit = min(limit, s.Max)
+		}
+		switch why := service.Spec.Unscalable(); {
+		case len(s.Balances) > 0 && goal.Count != 1:
+			return refuse(NotScalable, "name the service behind it", "it is the nginx of the project")
+		case goal.Count > limit && s.Max > 0:
+			return refuse(OutOfRange, "", "%d is above its tvs.scale.max of %d", goal.Count, s.Max)
+		case goal.Count < 0 || goal.Count > limit:
+			return refuse(OutOfRange, "", "%d is not a number of replicas from 0 to %d", goal.Count, limit)
+		case goal.Count > 0 && goal.Count < s.Min:
+			return refuse(OutOfRange, "", "%d is below its tvs.scale.min of %d", goal.Count, s.Min)
+		case goal.Count > 1 && goal.Count > len(service.Replicas) && why != "":
+			return refuse(NotScalable, "change that in the compose file, then docker compose up -d", "%s", why)
+		case goal.Count > len(service.Replicas) && service.Spec.Separator == "":
+			return refuse(NotScalable, "bring it up with docker compose", "%s", why)
+		}
+	}
+	return nil
+}

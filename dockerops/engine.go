@@ -1,0 +1,81 @@
+// Package dockerops knows what a compose project is and changes it through the
+// Docker Engine API.
+//
+// Observe takes one snapshot of a project, MakePlan turns it and a goal into
+// ordered steps without any I/O, and Apply carries the steps out, the
+// independent ones in parallel. Replicas are cloned from a Spec, so that docker
+// compose finds them to be its own. Watch tells when to look again.
+//
+// It is the only package that imports the Docker client.
+package dockerops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+)
+
+// ErrUnavailable means that the Docker Engine cannot be reached.
+var ErrUnavailable = errors.New("the Docker Engine cannot be reached")
+
+// Engine is a connection to one Docker Engine. It is safe for concurrent use.
+type Engine struct {
+	api     *client.Client
+	watches watches
+}
+
+// Open prepares a connection to the engine that DOCKER_HOST names, by default
+// the local one. It does no I/O: the API version is negotiated on first use.
+func Open() (*Engine, error) {
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the Docker client: %v", err)
+	}
+	return &Engine{api: api}, nil
+}
+
+// Version returns the engine's version and the API version in use.
+func (e *Engine) Version(ctx context.Context) (engine, api string, err error) {
+	v, err := e.api.ServerVersion(ctx)
+	if err != nil {
+		return "", "", explain(err)
+	}
+	return v.Version, e.api.ClientVersion(), nil
+}
+
+// atLeast reports whether the negotiated API version is at least v.
+func (e *Engine) atLeast(ctx context.Context, v string) bool {
+	e.api.NegotiateAPIVersion(ctx)
+	return versions.GreaterThanOrEqualTo(e.api.ClientVersion(), v)
+}
+
+// explain makes an error of the client one line, and ErrUnavailable where the
+// engine was not reached at all.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if client.IsErrConnectionFailed(err) {
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+	}
+	text := strings.TrimPrefix(err.Error(), "Error response from daemon: ")
+	return &engineError{text: strings.ReplaceAll(text, "\n", " "), cause: err}
+}
+
+// engineError says what the engine said, and keeps the cause so that callers
+// here can tell a missing object from other refusals.
+type engineError struct {
+	text  string
+	cause error
+}
+
+func (e *engineError) Error() string { return e.text }
+func (e *engineError) Unwrap() error { return e.cause }
+
+func isNotFound(err error) bool { return errdefs.IsNotFound(err) }
+func isConflict(err error) bool { return errdefs.IsConflict(err) }

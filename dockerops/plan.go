@@ -1,0 +1,306 @@
+package dockerops
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+)
+
+// StepKind says what a step does.
+type StepKind string
+
+const (
+	StepCompose StepKind = "compose" // let compose create and start the replicas of a service
+	StepCreate  StepKind = "create"  // clone a replica
+	StepStart   StepKind = "start"
+	StepReady   StepKind = "ready"   // wait until the replica is ready
+	StepPublish StepKind = "publish" // make nginx serve exactly the ready replicas that stay
+	StepDrain   StepKind = "drain"   // wait until no request is on its way to one that leaves
+	StepStop    StepKind = "stop"
+	StepRemove  StepKind = "remove"
+)
+
+// Step is one step of a plan. It may begin when the steps in Needs are done.
+type Step struct {
+	ID      int
+	Kind    StepKind
+	Service string
+	Number  int    // of the replica
+	Replica string // its name
+	// Container is its id; empty when an earlier step makes it.
+	Container string
+	Count     int // of StepCompose: the replicas wanted
+	Needs     []int
+}
+
+// Text says what the step does, in the words of the command line.
+func (s Step) Text() string {
+	switch s.Kind {
+	case StepCompose:
+		return fmt.Sprintf("let docker compose scale %s to %d", s.Service, s.Count)
+	case StepReady:
+		return fmt.Sprintf("wait until %s is ready", s.Replica)
+	case StepPublish:
+		return "publish to nginx"
+	case StepDrain:
+		return "drain requests in flight"
+	}
+	return fmt.Sprintf("%s %s", s.Kind, s.Replica)
+}
+
+// Goal is what a service should become.
+type Goal struct {
+	Count   int
+	Running bool
+}
+
+// Request is what a plan is made for.
+type Request struct {
+	Goals map[string]Goal // by service
+	// ViaCompose are the services that only compose can create replicas of.
+	ViaCompose map[string]bool
+	// StopDependencies stops what the services with a stopped goal depend on.
+	StopDependencies bool
+}
+
+// Plan is a list of steps, each after those it needs.
+type Plan struct {
+	Project string
+	Steps   []Step
+	// Drain names the services that lose running replicas.
+	Drain []string
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// MakePlan returns the steps that lead from the observed project to the goals:
+// everything that grows becomes ready, nginx is published to once, what leaves is
+// drained, stopped and removed. It is a pure function. The caller has checked
+// that the goals are allowed (see Check).
+func MakePlan(p *Project, request Request) *Plan {
+	b := &planner{project: p, plan: &Plan{Project: p.Name}, ready: map[string][]int{}}
+	names := slices.Sorted(maps.Keys(request.Goals))
+	for _, name := range names {
+		if service := p.Service(name); service != nil {
+			b.grow(service, request.Goals[name], request.ViaCompose[name])
+		}
+	}
+	commit := b.commit(names, request)
+	var stopped []int
+	for _, name := range names {
+		if service := p.Service(name); service != nil {
+			stopped = append(stopped, b.shrink(service, request.Goals[name], commit)...)
+		}
+	}
+	if request.StopDependencies {
+		b.stopDependencies(names, append(commit, stopped...))
+	}
+	return b.plan
+}
+
+type planner struct {
+	project *Project
+	plan    *Plan
+	growing []int            // the last step of each replica that grows
+	ready   map[string][]int // of services started as dependencies
+	publish bool
+}
+
+func (b *planner) add(step Step, needs ...int) int {
+	step.ID = len(b.plan.Steps) + 1
+	step.Needs = slices.Clone(needs)
+	b.plan.Steps = append(b.plan.Steps, step)
+	return step.ID
+}
+
+// split divides the replicas into those that stay and those that leave, which
+// are the ones with the highest numbers.
+func split(service *Service, count int) (stay, leave []Replica) {
+	n := min(count, len(service.Replicas))
+	return service.Replicas[:n], service.Replicas[n:]
+}
+
+func (b *planner) grow(service *Service, goal Goal, viaCompose bool) {
+	stay, _ := split(service, goal.Count)
+	missing := goal.Count - len(stay)
+	next := 1
+	for _, r := range service.Replicas {
+		next = max(next, r.Number+1)
+	}
+	var needs []int
+	if goal.Running && (missing > 0 || slices.ContainsFunc(stay, startable)) {
+		needs = b.startDependencies(service, map[string]bool{service.Name: true})
+	}
+	if goal.Running {
+		for _, r := range stay {
+			if startable(r) {
+				b.startAndWait(service, r, needs)
+			}
+		}
+	}
+	if missing > 0 && viaCompose && goal.Running {
+		needs = []int{b.add(Step{Kind: StepCompose, Service: service.Name, Count: goal.Count}, needs...)}
+	}
+	for i := range missing {
+		step := Step{Service: service.Name, Number: next + i, Replica: service.Spec.ReplicaName(next + i)}
+		if viaCompose && goal.Running {
+			b.growing = append(b.growing, b.add(step.as(StepReady), needs...))
+			continue
+		}
+		created := b.add(step.as(StepCreate))
+		if !goal.Running {
+			b.growing = append(b.growing, created)
+			continue
+		}
+		started := b.add(step.as(StepStart), append([]int{created}, needs...)...)
+		b.growing = append(b.growing, b.add(step.as(StepReady), started))
+	}
+	if _, balanced := b.project.Backends[service.Name]; balanced && goal.Running && (missing > 0 || slices.ContainsFunc(stay, startable)) {
+		b.publish = true
+	}
+}
+
+// startable tells a replica that start would start. One that is paused or in the
+// middle of a restart is somebody else's doing and left alone.
+func startable(r Replica) bool { return r.State == "created" || r.State == "exited" }
+
+// occupied tells a replica that must be stopped before it is removed.
+func occupied(r Replica) bool {
+	return r.State == "running" || r.State == "restarting" || r.State == "paused"
+}
+
+func (s Step) as(kind StepKind) Step {
+	s.Kind = kind
+	return s
+}
+
+func (b *planner) startAndWait(service *Service, r Replica, needs []int) int {
+	step := Step{Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}
+	started := b.add(step.as(StepStart), needs...)
+	ready := b.add(step.as(StepReady), started)
+	b.growing = append(b.growing, ready)
+	return ready
+}
+
+// startDependencies starts the stopped containers of the services that this one
+// needs, deepest first, and returns the steps to wait for.
+func (b *planner) startDependencies(service *Service, seen map[string]bool) []int {
+	var wait []int
+	for _, name := range service.DependsOn {
+		if steps, done := b.ready[name]; done {
+			wait = append(wait, steps...)
+			continue
+		}
+		dependency := b.project.Service(name)
+		if dependency == nil || seen[name] {
+			continue
+		}
+		seen[name] = true
+		needs := b.startDependencies(dependency, seen)
+		b.ready[name] = nil
+		for _, r := range dependency.Replicas {
+			if startable(r) {
+				b.ready[name] = append(b.ready[name], b.startAndWait(dependency, r, needs))
+			}
+		}
+		wait = append(wait, b.ready[name]...)
+	}
+	return wait
+}
+
+// commit adds the one publication, if nginx is concerned, and the drain. It
+// returns the steps that everything which leaves waits for; up to them the
+// change can still be taken back.
+func (b *planner) commit(names []string, request Request) []int {
+	drain := false
+	for _, name := range names {
+		service := b.project.Service(name)
+		if service == nil {
+			continue
+		}
+		goal := request.Goals[name]
+		stay, leave := split(service, goal.Count)
+		if !goal.Running {
+			leave = service.Replicas
+		}
+		if _, balanced := b.project.Backends[name]; balanced {
+			if slices.ContainsFunc(leave, occupied) {
+				drain, b.publish = true, true
+				b.plan.Drain = append(b.plan.Drain, name)
+			}
+			b.publish = b.publish || goal.Running && goal.Count == 0 && len(stay) > 0
+		}
+	}
+	commit := b.growing
+	if b.publish {
+		commit = []int{b.add(Step{Kind: StepPublish}, b.growing...)}
+	}
+	if drain {
+		commit = []int{b.add(Step{Kind: StepDrain}, commit...)}
+	}
+	return commit
+}
+
+// shrink stops and removes what leaves, highest number first, and returns the
+// stop steps.
+func (b *planner) shrink(service *Service, goal Goal, commit []int) []int {
+	stay, leave := split(service, goal.Count)
+	var stops []int
+	stop := func(r Replica) []int {
+		if !occupied(r) {
+			return commit
+		}
+		id := b.add(Step{Kind: StepStop, Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}, commit...)
+		stops = append(stops, id)
+		return []int{id}
+	}
+	for _, r := range slices.Backward(leave) {
+		b.add(Step{Kind: StepRemove, Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}, stop(r)...)
+	}
+	if !goal.Running {
+		for _, r := range slices.Backward(stay) {
+			stop(r)
+		}
+	}
+	return stops
+}
+
+// stopDependencies stops what the named services depend on, the dependents
+// before what they need. An nginx of ours and the named services themselves stay.
+func (b *planner) stopDependencies(names []string, after []int) {
+	depth := map[string]int{}
+	var visit func(name string, level int)
+	visit = func(name string, level int) {
+		service := b.project.Service(name)
+		if service == nil || level > len(b.project.Services) {
+			return
+		}
+		for _, dependency := range service.DependsOn {
+			target := b.project.Service(dependency)
+			if target == nil || slices.Contains(names, dependency) || len(target.Settings.Balances) > 0 {
+				continue
+			}
+			depth[dependency] = max(depth[dependency], level)
+			visit(dependency, level+1)
+		}
+	}
+	for _, name := range names {
+		visit(name, 1)
+	}
+	order := slices.Sorted(maps.Keys(depth))
+	sort.SliceStable(order, func(i, j int) bool { return depth[order[i]] < depth[order[j]] })
+	level, current := 0, []int(nil)
+	for _, name := range order {
+		if depth[name] > level && len(current) > 0 {
+			after, current = current, nil
+		}
+		level = depth[name]
+		for _, r := range b.project.Service(name).Replicas {
+			if occupied(r) {
+				current = append(current, b.add(Step{Kind: StepStop, Service: name, Number: r.Number, Replica: r.Name, Container: r.ID}, after...))
+			}
+		}
+	}
+}

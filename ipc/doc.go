@@ -1,0 +1,28 @@
+// Package ipc is the wire between tvsctl and tvsctld: HTTP/1.1 with JSON bodies
+// over a Unix domain socket, resources under /v1/.
+//
+//	GET  /v1/version
+//	GET  /v1/projects
+//	GET  /v1/projects/{project}                status of one project
+//	POST /v1/projects/{project}/scale          ScaleRequest
+//	POST /v1/projects/{project}/adjust         AdjustRequest
+//	POST /v1/projects/{project}/reset          ResetRequest
+//	POST /v1/projects/{project}/start          StartRequest
+//	POST /v1/projects/{project}/stop           StopRequest
+//	POST /v1/projects/{project}/up             UpRequest
+//	POST /v1/projects/{project}/down           DownRequest
+//	PUT  /v1/projects/{project}/declaration    Declaration
+//	GET  /v1/projects/{project}/override
+//	GET  /v1/projects/{project}/nginx
+//	POST /v1/projects/{project}/nginx/test
+//	POST /v1/projects/{project}/nginx/reload
+//	GET  /v1/operations[?project=NAME]
+//	GET  /v1/operations/{id}
+//	GET  /v1/operations/{id}/events            newline-delimited Event
+//
+// {project} may be "-", which means the only project of the host.
+//
+// A request that changes something answers 202 with an Operation, or 200 with a
+// Plan when dry_run is set. The operation goes on when the client goes away. Every
+// refusal is an Error with a Code from the table in errors.go.
+package ipc

@@ -1,0 +1,195 @@
+package nginx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Unit is the systemd unit that a host's nginx runs as.
+type Unit interface {
+	Reload(ctx context.Context) error
+	// MainPID returns the process id of the master; 0 when it does not run.
+	MainPID(ctx context.Context) (int, error)
+}
+
+// Host is an nginx that runs as a unit of this host.
+type Host struct {
+	Label string // for messages: the unit's name
+	Dir   string // absolute
+	Unit  Unit
+	// Program is what tests a configuration; "nginx" when empty.
+	Program string
+}
+
+func (h *Host) nginx(ctx context.Context, args ...string) (string, error) {
+	program := h.Program
+	if program == "" {
+		program = "nginx"
+	}
+	output, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	return string(output), err
+}
+
+// Facts asks the nginx program for its version and configuration.
+func (h *Host) Facts(ctx context.Context) (Facts, error) {
+	version, err := h.nginx(ctx, "-v")
+	if err != nil {
+		return Facts{}, fmt.Errorf("cannot run nginx: %v", err)
+	}
+	configuration, _ := h.nginx(ctx, "-T") // a broken one says so at the next test
+	return readFacts(version+configuration, h.Dir), nil
+}
+
+// Test runs nginx -t.
+func (h *Host) Test(ctx context.Context) (ok bool, output []string, err error) {
+	text, err := h.nginx(ctx, "-t")
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return false, nil, fmt.Errorf("cannot run nginx: %v", err)
+	}
+	return err == nil, lines(text), nil
+}
+
+// Reload tests and reloads without a change of ours.
+func (h *Host) Reload(ctx context.Context) error { return h.Publish(ctx, nil) }
+
+// Publish is as Container.Publish.
+func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error) {
+	master, before, err := h.waitForWorkers(ctx)
+	if err != nil {
+		return err
+	}
+	replaced := map[string][]byte{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.restore(files, replaced))
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		old, err := os.ReadFile(filepath.Join(h.Dir, name))
+		if err == nil {
+			replaced[name] = old
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot read %s's upstreams: %v", h.Label, err)
+		}
+		if err := replaceFile(filepath.Join(h.Dir, name), files[name]); err != nil {
+			return fmt.Errorf("cannot write %s's upstreams: %v", h.Label, err)
+		}
+	}
+	ok, output, err := h.Test(ctx)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &ConfigError{Nginx: h.Label, Text: "does not accept the configuration", Output: output}
+	}
+	if err := h.Unit.Reload(ctx); err != nil {
+		return &ConfigError{Nginx: h.Label, Text: "cannot be reloaded", Output: lines(err.Error())}
+	}
+	return h.await(ctx, takeUp, func() (bool, error) {
+		serving, _, err := workers(master)
+		stale := slices.ContainsFunc(serving, func(pid int) bool { return slices.Contains(before, pid) })
+		return len(serving) > 0 && !stale, err
+	}, &ConfigError{Nginx: h.Label, Text: "did not take up the new configuration; its log says why"})
+}
+
+// Drain is as Container.Drain.
+func (h *Host) Drain(ctx context.Context) error {
+	master, err := h.Unit.MainPID(ctx)
+	if err != nil || master == 0 {
+		return err
+	}
+	return h.await(ctx, time.Hour, func() (bool, error) {
+		_, leaving, err := workers(master)
+		return len(leaving) == 0, err
+	}, context.DeadlineExceeded)
+}
+
+func (h *Host) waitForWorkers(ctx context.Context) (master int, serving []int, err error) {
+	err = h.await(ctx, takeUp, func() (bool, error) {
+		if master, err = h.Unit.MainPID(ctx); err != nil || master == 0 {
+			return false, err
+		}
+		serving, _, err = workers(master)
+		return len(serving) > 0, err
+	}, &ConfigError{Nginx: h.Label, Text: "has no workers"})
+	return master, serving, err
+}
+
+// await looks every tick: the kernel tells nobody about a child of a child.
+func (h *Host) await(ctx context.Context, limit time.Duration, done func() (bool, error), otherwise error) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return otherwise
+		}
+	}
+}
+
+func (h *Host) restore(files, replaced map[string][]byte) error {
+	var errs []error
+	for name := range files {
+		path := filepath.Join(h.Dir, name)
+		if old, was := replaced[name]; was {
+			errs = append(errs, replaceFile(path, old))
+		} else if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func replaceFile(path string, contents []byte) error {
+	fresh := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	if err := os.WriteFile(fresh, contents, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
+}
+
+// workers returns the worker processes of a master by their titles, which nginx
+// sets (src/os/unix/ngx_process_cycle.c).
+func workers(master int) (serving, leaving []int, err error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", master))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, task := range tasks {
+		children, err := os.ReadFile(task)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for field := range strings.FieldsSeq(string(children)) {
+			pid, _ := strconv.Atoi(field)
+			title, _ := os.ReadFile("/proc/" + field + "/cmdline")
+			switch text := string(title); {
+			case strings.HasPrefix(text, "nginx: worker process is shutting down"):
+				leaving = append(leaving, pid)
+			case strings.HasPrefix(text, "nginx: worker process"):
+				serving = append(serving, pid)
+			}
+		}
+	}
+	return serving, leaving, nil
+}
