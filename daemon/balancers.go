@@ -18,8 +18,12 @@ type executor struct {
 	id     string
 }
 
-func (e executor) Exec(ctx context.Context, argv []string) (string, int, error) {
-	return e.engine.Exec(ctx, e.id, argv)
+func (e executor) Start(ctx context.Context, argv []string) (nginx.Process, error) {
+	x, err := e.engine.StartExec(ctx, e.id, argv)
+	if err != nil {
+		return nil, err // not a nil *Exec in a Process that is not nil
+	}
+	return x, nil
 }
 
 // unit is one systemd unit, as nginx.Host wants it.

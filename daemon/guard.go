@@ -15,7 +15,7 @@ const (
 	// it, so that a burst makes one reload; longer while an operation publishes
 	// by itself, and short enough for a dead replica to leave within a second.
 	settle         = 50 * time.Millisecond
-	settleChanging = 250 * time.Millisecond
+	settleChanging = 400 * time.Millisecond
 	// lookAgainAfter is how soon a replica that does not listen yet is tried
 	// again, and how soon a publication that failed.
 	lookAgainAfter = 100 * time.Millisecond

@@ -96,11 +96,33 @@ func (s *site) Hold(ids ...string) {
 	}
 }
 
+// Prepare starts what the nginx that are known will need for the publication.
+func (s *site) Prepare(ctx context.Context) {
+	for _, c := range s.containers() {
+		c.Prepare(ctx)
+	}
+}
+
+func (s *site) containers() []*nginx.Container {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*nginx.Container
+	for _, b := range s.balancers {
+		if c, ok := b.control.(*nginx.Container); ok {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // releaseAll lets every container be judged by its readiness alone.
 func (s *site) releaseAll() {
 	s.mu.Lock()
 	s.held = map[string]bool{}
 	s.mu.Unlock()
+	for _, c := range s.containers() {
+		c.Release()
+	}
 	s.d.lookAgain(s.name)
 }
 
@@ -146,14 +168,14 @@ func (s *site) sync(ctx context.Context) error {
 		group.Go(func() { errs[i] = s.publishTo(ctx, b, s.render(p, host, b, members)) })
 	}
 	group.Wait()
-	if err := errors.Join(errs...); err != nil {
-		for _, each := range errs {
-			if each != nil {
-				return each // one nginx's refusal is enough to say
-			}
+	for _, err := range errs {
+		if err != nil {
+			return err // one nginx's refusal is enough to say
 		}
 	}
-	s.tell(members)
+	if len(running) > 0 {
+		s.tell(members)
+	}
 	return nil
 }
 

@@ -17,6 +17,8 @@ const parallel = 10
 
 // Balancer is the nginx side of a change.
 type Balancer interface {
+	// Prepare is told that Publish will come soon.
+	Prepare(ctx context.Context)
 	// Hold keeps containers out of the upstreams until Publish names them.
 	Hold(ids ...string)
 	// Publish makes every nginx serve the ready replicas but those that retire,
@@ -66,6 +68,9 @@ type applier struct {
 }
 
 func (a *applier) run(ctx context.Context) error {
+	if slices.ContainsFunc(a.plan.Steps, func(s Step) bool { return s.Kind == StepPublish }) {
+		a.balancer.Prepare(ctx)
+	}
 	growing, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	outcome := make([]error, len(a.plan.Steps)+1)

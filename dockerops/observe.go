@@ -184,19 +184,22 @@ func (e *Engine) Observe(ctx context.Context, name string, kept map[string]*Spec
 	if err != nil {
 		return nil, err
 	}
-	details := make([]container.InspectResponse, len(list))
+	details := make([]*container.InspectResponse, len(list))
 	errs := make([]error, len(list))
 	var group sync.WaitGroup
 	slots := make(chan struct{}, parallel)
-	for i := range list {
+	for i, c := range list {
+		if details[i] = e.watches.seen(c); details[i] != nil {
+			continue
+		}
 		group.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			details[i], errs[i] = e.api.ContainerInspect(ctx, list[i].ID)
+			details[i], errs[i] = e.inspect(ctx, c)
 		})
 	}
 	group.Wait()
-	present := details[:0]
+	var present []container.InspectResponse
 	for i, detail := range details {
 		if isNotFound(errs[i]) {
 			continue // removed since it was listed
@@ -204,7 +207,7 @@ func (e *Engine) Observe(ctx context.Context, name string, kept map[string]*Spec
 		if errs[i] != nil {
 			return nil, explain(errs[i])
 		}
-		present = append(present, detail)
+		present = append(present, *detail)
 	}
 	return assemble(name, present, kept), nil
 }

@@ -18,6 +18,8 @@ type watches struct {
 	subscribers map[string]map[chan struct{}]bool // by project name, container id, or "" for all
 	connected   bool
 	stop        context.CancelFunc
+	details     map[string]known // by container id
+	events      int              // counts them
 }
 
 const (
@@ -52,7 +54,7 @@ func (e *Engine) Subscribe(key string) (changed <-chan struct{}, cancel func()) 
 		}
 		if len(w.subscribers) == 0 && w.stop != nil {
 			w.stop()
-			w.stop, w.connected = nil, false
+			w.stop, w.connected, w.details = nil, false, nil
 		}
 	}
 }
@@ -94,12 +96,20 @@ func (w *watches) pump(messages <-chan events.Message, errs <-chan error) {
 		case m := <-messages:
 			// Execs are our own doing most of the time, and change nothing.
 			if !strings.HasPrefix(string(m.Action), "exec_") && m.Action != "top" {
+				w.forget(m.Actor.ID)
 				w.tell(m.Actor.Attributes[labelProject], m.Actor.ID, "")
 			}
 		case <-errs:
 			return
 		}
 	}
+}
+
+func (w *watches) forget(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events++
+	delete(w.details, id)
 }
 
 func (w *watches) tell(keys ...string) {
@@ -119,6 +129,8 @@ func (w *watches) connection(ctx context.Context, up bool) {
 	w.mu.Lock()
 	if ctx.Err() == nil {
 		w.connected = up
+		w.details = nil
+		w.events++
 	}
 	var keys []string
 	for key := range w.subscribers {

@@ -1,19 +1,30 @@
 package nginx
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Executor runs a program where the nginx is, and returns its output and exit status.
+// Executor starts programs where the nginx is.
 type Executor interface {
-	Exec(ctx context.Context, argv []string) (output string, status int, err error)
+	Start(ctx context.Context, argv []string) (Process, error)
+}
+
+// Process is a started program. What is written to it is its standard input; Wait
+// ends the input and returns the program's output and exit status.
+type Process interface {
+	io.Writer
+	Wait(ctx context.Context) (output string, status int, err error)
+	Close() // for one that is not needed
 }
 
 // Container is an nginx in a container whose image has a POSIX shell. Everything
@@ -23,6 +34,9 @@ type Container struct {
 	Label string // for messages: the replica's name
 	Dir   string // absolute
 	Exec  Executor
+
+	mu       sync.Mutex
+	prepared chan Process // gets one value, nil when it could not be started
 }
 
 //go:embed control.sh
@@ -47,16 +61,82 @@ const (
 	tick = 20 * time.Millisecond
 )
 
-func (c *Container) run(ctx context.Context, verb string, args ...string) (string, int, error) {
-	argv := append([]string{"sh", "-c", control, "tvsctld", verb}, args...)
-	output, status, err := c.Exec.Exec(ctx, argv)
+func (c *Container) start(ctx context.Context) (Process, error) {
+	return c.Exec.Start(ctx, []string{"sh", "-c", control})
+}
+
+// Prepare starts what the next call needs and lets it wait: to start a program in
+// a container takes longer than the reload itself. It is only a help, so its
+// errors are left to the call.
+func (c *Container) Prepare(ctx context.Context) {
+	c.Release()
+	next := make(chan Process, 1)
+	c.mu.Lock()
+	c.prepared = next
+	c.mu.Unlock()
+	go func() {
+		p, err := c.start(ctx)
+		if err != nil {
+			p = nil
+		}
+		next <- p
+	}()
+}
+
+// Release ends what Prepare started, if no call has used it.
+func (c *Container) Release() {
+	if p := c.take(); p != nil {
+		p.Close()
+	}
+}
+
+func (c *Container) take() Process {
+	c.mu.Lock()
+	next := c.prepared
+	c.prepared = nil
+	c.mu.Unlock()
+	if next == nil {
+		return nil
+	}
+	return <-next
+}
+
+func (c *Container) run(ctx context.Context, args ...string) (string, int, error) {
+	if p := c.take(); p != nil {
+		if _, err := p.Write(encode(args)); err == nil {
+			return c.finish(ctx, p)
+		}
+		p.Close() // it died while it waited: the container was restarted
+	}
+	p, err := c.start(ctx)
 	if err != nil {
-		return output, status, err
+		return "", 0, err
 	}
-	if status == 126 || status == 127 {
-		return output, status, fmt.Errorf("%s: its image has no shell or no nginx program to work with: %s", c.Label, strings.TrimSpace(output))
+	if _, err := p.Write(encode(args)); err != nil {
+		p.Close()
+		return "", 0, err
 	}
-	return output, status, nil
+	return c.finish(ctx, p)
+}
+
+func (c *Container) finish(ctx context.Context, p Process) (string, int, error) {
+	output, status, err := p.Wait(ctx)
+	if err == nil && (status == 126 || status == 127) {
+		err = fmt.Errorf("%s: its image has no shell or no nginx program to work with: %s", c.Label, strings.TrimSpace(output))
+	}
+	return output, status, err
+}
+
+// encode writes the arguments of control.sh: how many there are, then each as its
+// number of lines and the lines.
+func encode(args []string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, len(args))
+	for _, arg := range args {
+		text := strings.TrimSuffix(arg, "\n")
+		fmt.Fprintf(&b, "%d\n%s\n", 1+strings.Count(text, "\n"), text)
+	}
+	return b.Bytes()
 }
 
 func ticks(d time.Duration) string { return strconv.Itoa(int(max(d, tick) / tick)) }
@@ -77,11 +157,11 @@ func (c *Container) Facts(ctx context.Context) (Facts, error) {
 // only workers of the new configuration accept connections. On a ConfigError the
 // files are as before.
 func (c *Container) Publish(ctx context.Context, files map[string][]byte) error {
-	args := []string{ticks(takeUp), c.Dir}
+	args := []string{"publish", ticks(takeUp), c.Dir}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		args = append(args, name, string(files[name]))
 	}
-	output, status, err := c.run(ctx, "publish", args...)
+	output, status, err := c.run(ctx, args...)
 	if err != nil {
 		return err
 	}

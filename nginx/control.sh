@@ -1,4 +1,5 @@
-# Runs beside an nginx, as: sh -c "$(cat control.sh)" tvsctld VERB ARGUMENT...
+# Runs beside an nginx, as: sh -c "$(cat control.sh)". It reads VERB ARGUMENT... from
+# its input: how many there are, then each as its number of lines and the lines.
 # POSIX sh; of programs it needs nginx, mv, cp, rm and sleep. Container.outcome
 # says what the exit statuses mean.
 set -u
@@ -59,7 +60,7 @@ publish() {
     rm -f ".$1.before"
     if [ -e "$1" ]; then cp -p "$1" ".$1.before" || exit 21; fi
     names="$names $1"
-    { printf '%s' "$2" >".$1.new" && mv -f ".$1.new" "$1"; } || { restore; exit 21; }
+    { printf '%s\n' "$2" >".$1.new" && mv -f ".$1.new" "$1"; } || { restore; exit 21; }
     shift 2
   done
   complaint=$(nginx -t 2>&1) || { restore; printf '%s\n' "$complaint"; exit 22; }
@@ -88,11 +89,23 @@ drain() {
   done
 }
 
-verb=$1
-shift
-case $verb in
-facts) facts "$@" ;;
+newline='
+'
+read -r count || exit 0 # not needed after all
+set --
+while [ "$count" -gt 0 ]; do
+  read -r lines
+  text=
+  while [ "$lines" -gt 0 ]; do
+    IFS= read -r line
+    text=$text$line$newline
+    lines=$((lines - 1))
+  done
+  set -- "$@" "${text%"$newline"}"
+  count=$((count - 1))
+done
+
+case $1 in
+facts | publish | drain) "$@" ;;
 test) nginx -t 2>&1 ;;
-publish) publish "$@" ;;
-drain) drain "$@" ;;
 esac
