@@ -183,7 +183,11 @@ func (a *applier) do(ctx context.Context, s Step) error {
 func (p *Project) Probe(service string) Probe {
 	var peers []Replica
 	for _, nginx := range p.Nginx() {
-		peers = append(peers, nginx.Replicas...)
+		for _, r := range nginx.Replicas {
+			if r.Running() { // else it has no addresses to compare
+				peers = append(peers, r)
+			}
+		}
 	}
 	return Probe{Port: p.Backends[service].Port, Peers: peers}
 }
@@ -193,7 +197,9 @@ func (a *applier) create(ctx context.Context, s Step) error {
 	if err != nil {
 		return err
 	}
-	id, err := a.engine.create(ctx, a.project.Service(s.Service).Spec, s.Number, image)
+	// When another step fails meanwhile, the engine would create it all the same,
+	// and nobody would know what to take back.
+	id, err := a.engine.create(context.WithoutCancel(ctx), a.project.Service(s.Service).Spec, s.Number, image)
 	if id != "" {
 		a.balancer.Hold(id)
 		s.Container = id

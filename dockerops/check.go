@@ -36,12 +36,15 @@ func Check(p *Project, goals map[string]Goal, most int) error {
 		if service == nil {
 			return refuse(UnknownService, "", "project %s has no such service", p.Name)
 		}
+		if !goal.Running && goal.Count == len(service.Replicas) {
+			continue // a stop changes no count
+		}
 		s, limit := service.Settings, most
 		if s.Max > 0 {
 			limit = min(limit, s.Max)
 		}
 		switch why := service.Spec.Unscalable(); {
-		case len(s.Balances) > 0 && goal.Count != 1:
+		case len(s.Balances) > 0 && goal.Count != 1 && goal.Count != len(service.Replicas):
 			return refuse(NotScalable, "name the service behind it", "it is the nginx of the project")
 		case goal.Count > limit && s.Max > 0:
 			return refuse(OutOfRange, "", "%d is above its tvs.scale.max of %d", goal.Count, s.Max)

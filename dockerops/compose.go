@@ -157,7 +157,7 @@ func (c Compose) start(ctx context.Context, output io.Writer, args ...string) er
 	}
 	for _, line := range last {
 		// What the docker command says when it has no such plugin.
-		if strings.Contains(line, "is not a docker command") || strings.Contains(line, "unknown flag: --project-name") ||
+		if strings.Contains(line, "is not a docker command") || strings.Contains(line, "unknown command: docker compose") || strings.Contains(line, "unknown flag: --project-name") ||
 			strings.Contains(line, "unknown shorthand flag") {
 			return &ComposeError{Missing: true, Text: "the docker compose plugin is not installed"}
 		}
@@ -206,7 +206,15 @@ func (f Files) Untrusted() error {
 	if len(f.Compose) == 0 {
 		return errors.New("no compose file is named")
 	}
-	for _, path := range append(append([]string{}, f.Compose...), f.Env...) {
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w it", f.Directory, info.Mode().Perm())
+	}
+	paths := append(append([]string{f.Directory}, f.Compose...), f.Env...)
+	// Compose reads that one without being told.
+	if unasked := filepath.Join(f.Directory, ".env"); exists(unasked) {
+		paths = append(paths, unasked)
+	}
+	for _, path := range paths {
 		if !filepath.IsAbs(path) {
 			return fmt.Errorf("%q is not an absolute path", path)
 		}
@@ -226,6 +234,11 @@ func (f Files) Untrusted() error {
 		}
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func writableByOthers(path string, owner uint32) error {

@@ -3,6 +3,7 @@ package dockerops
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,6 +89,7 @@ func readSettings(labels map[string]string) Settings {
 			}
 		}
 	}
+	slices.Sort(s.Problems)
 	return s
 }
 

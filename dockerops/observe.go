@@ -220,7 +220,7 @@ func assemble(name string, containers []container.InspectResponse, kept map[stri
 	for _, c := range containers {
 		service := c.Config.Labels[labelService]
 		replicas[service] = append(replicas[service], readReplica(c))
-		if last, ok := newest[service]; !ok || c.Created > last.Created {
+		if last, ok := newest[service]; !ok || readTime(c.Created).After(readTime(last.Created)) {
 			newest[service] = c
 		}
 	}

@@ -80,7 +80,7 @@ func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 // drained, stopped and removed. It is a pure function. The caller has checked
 // that the goals are allowed (see Check).
 func MakePlan(p *Project, request Request) *Plan {
-	b := &planner{project: p, plan: &Plan{Project: p.Name}, ready: map[string][]int{}}
+	b := &planner{project: p, goals: request.Goals, plan: &Plan{Project: p.Name}, ready: map[string][]int{}, started: map[string]int{}}
 	names := slices.Sorted(maps.Keys(request.Goals))
 	for _, name := range names {
 		if service := p.Service(name); service != nil {
@@ -102,9 +102,11 @@ func MakePlan(p *Project, request Request) *Plan {
 
 type planner struct {
 	project *Project
+	goals   map[string]Goal
 	plan    *Plan
 	growing []int            // the last step of each replica that grows
 	ready   map[string][]int // of services started as dependencies
+	started map[string]int   // by container: the step that has it ready
 	publish bool
 }
 
@@ -177,9 +179,13 @@ func (s Step) as(kind StepKind) Step {
 }
 
 func (b *planner) startAndWait(service *Service, r Replica, needs []int) int {
+	if ready, done := b.started[r.ID]; done {
+		return ready // it has a goal and is depended on
+	}
 	step := Step{Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}
 	started := b.add(step.as(StepStart), needs...)
 	ready := b.add(step.as(StepReady), started)
+	b.started[r.ID] = ready
 	b.growing = append(b.growing, ready)
 	return ready
 }
@@ -200,7 +206,13 @@ func (b *planner) startDependencies(service *Service, seen map[string]bool) []in
 		seen[name] = true
 		needs := b.startDependencies(dependency, seen)
 		b.ready[name] = nil
-		for _, r := range dependency.Replicas {
+		replicas := dependency.Replicas
+		if goal, named := b.goals[name]; named { // which says what of it shall run
+			if replicas, _ = split(dependency, goal.Count); !goal.Running {
+				replicas = nil
+			}
+		}
+		for _, r := range replicas {
 			if startable(r) {
 				b.ready[name] = append(b.ready[name], b.startAndWait(dependency, r, needs))
 			}
@@ -221,7 +233,7 @@ func (b *planner) commit(names []string, request Request) []int {
 			continue
 		}
 		goal := request.Goals[name]
-		stay, leave := split(service, goal.Count)
+		_, leave := split(service, goal.Count)
 		if !goal.Running {
 			leave = service.Replicas
 		}
@@ -230,7 +242,6 @@ func (b *planner) commit(names []string, request Request) []int {
 				drain, b.publish = true, true
 				b.plan.Drain = append(b.plan.Drain, name)
 			}
-			b.publish = b.publish || goal.Running && goal.Count == 0 && len(stay) > 0
 		}
 	}
 	commit := b.growing
@@ -268,7 +279,8 @@ func (b *planner) shrink(service *Service, goal Goal, commit []int) []int {
 }
 
 // stopDependencies stops what the named services depend on, the dependents
-// before what they need. An nginx of ours and the named services themselves stay.
+// before what they need. An nginx of ours, the named services themselves, and what
+// another running service depends on stay.
 func (b *planner) stopDependencies(names []string, after []int) {
 	depth := map[string]int{}
 	var visit func(name string, level int)
@@ -288,6 +300,20 @@ func (b *planner) stopDependencies(names []string, after []int) {
 	}
 	for _, name := range names {
 		visit(name, 1)
+	}
+	for shared := true; shared; {
+		shared = false
+		for _, s := range b.project.Services {
+			if _, goes := depth[s.Name]; goes || slices.Contains(names, s.Name) || !slices.ContainsFunc(s.Replicas, occupied) {
+				continue
+			}
+			for _, dependency := range s.DependsOn {
+				if _, goes := depth[dependency]; goes {
+					delete(depth, dependency)
+					shared = true
+				}
+			}
+		}
 	}
 	order := slices.Sorted(maps.Keys(depth))
 	sort.SliceStable(order, func(i, j int) bool { return depth[order[i]] < depth[order[j]] })

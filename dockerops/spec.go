@@ -47,6 +47,10 @@ func newSpec(c container.InspectResponse) *Spec {
 	if config.Hostname == shortID {
 		config.Hostname = ""
 	}
+	if host.NetworkMode.IsContainer() {
+		// The engine filled these in, and refuses to be given them.
+		config.Hostname, config.Domainname, config.ExposedPorts = "", "", nil
+	}
 	config.MacAddress = ""
 	host.Mounts = withoutAnonymous(host.Mounts)
 	host.Binds = slices.DeleteFunc(slices.Clone(host.Binds), func(bind string) bool {

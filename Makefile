@@ -1,0 +1,49 @@
+# Programs are static: they run on any Linux, whatever its C library.
+export CGO_ENABLED = 0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run \
+	examples/tvs/offline.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
+
+.PHONY: help build examples test check lint bench demo install clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## tvsctl and tvsctld, into bin/
+	$(GOBUILD) -o bin/ ./cmd/...
+
+examples: ## the programs of the example stack and of the tests, into bin/examples and bin/tests
+	$(GOBUILD) -o bin/examples/webapp ./examples/tvs/webapp
+	$(GOBUILD) -o bin/examples/storage ./examples/tvs/storage-standin
+	$(GOBUILD) -o bin/tests/app ./tests/app
+	$(GOBUILD) -o bin/tests/load ./tests/load
+
+test: build examples ## everything, with all set-up: unit tests, then end to end on a test machine (root)
+	tests/testhost setup
+	$(MAKE) check
+	go test -tags e2e -count=1 -timeout 60m -v ./tests/...
+
+check: lint ## unit tests, with the race detector where there is a C compiler; no root
+	@command -v cc >/dev/null || echo "no C compiler: without the race detector"
+	if command -v cc >/dev/null; then CGO_ENABLED=1 go test -race ./...; else go test ./...; fi
+
+lint: ## gofmt, go vet, shellcheck where it is installed
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }
+	go vet -tags e2e ./...
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "no shellcheck: scripts are not checked"; fi
+
+bench: build examples ## measure against docker compose, and write docs/benchmarks.md (root)
+	tests/testhost setup
+	TVS_BENCH=1 go test -tags e2e -count=1 -timeout 60m -v -run TestBench ./tests
+
+demo: build examples ## the example under load on a test machine (root); SHELL_AFTER=1 leaves it up
+	tests/testhost setup
+	tests/demo
+
+install: build ## install on this host (root); PREFIX=DIR
+	scripts/install.sh $(if $(PREFIX),--prefix $(PREFIX))
+
+clean: ## remove what was built
+	rm -rf bin

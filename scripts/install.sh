@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# Installs tvsctld and tvsctl on a host that runs systemd, upgrades them in place,
+# or removes them again.
+set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/install.sh [--prefix DIR] [--uninstall]
+
+  --prefix DIR   where the programs go (default: where they are, else /opt/isel/tvs)
+  --uninstall    remove everything that was installed
+
+Running it again upgrades in place.
+USAGE
+}
+
+fail() {
+  echo "install.sh: $1" >&2
+  exit "${2:-1}"
+}
+
+default_prefix=/opt/isel/tvs
+prefix=
+uninstall=
+while (($#)); do
+  case $1 in
+    --prefix)
+      [[ -n ${2:-} ]] || fail "--prefix needs a directory" 2
+      prefix=$2
+      shift
+      ;;
+    --prefix=*) prefix=${1#*=} ;;
+    --uninstall) uninstall=yes ;;
+    -h | --help)
+      usage
+      exit
+      ;;
+    *) fail "unknown option $1; try --help" 2 ;;
+  esac
+  shift
+done
+[[ -z $prefix || $prefix =~ ^(/[A-Za-z0-9._+-]+)+/?$ ]] || fail "--prefix must be an absolute path without blanks, not: $prefix" 2
+prefix=${prefix%/}
+
+source=$(cd "$(dirname "$0")/.." && pwd)
+unit_dir=/etc/systemd/system
+units=(tvsctld.socket tvsctld.service)
+sysusers=/etc/sysusers.d/tvsctld.conf
+tmpfiles=/etc/tmpfiles.d/tvsctld.conf
+link=/usr/local/bin/tvsctl
+share=/usr/local/share
+completions=(bash-completion/completions/tvsctl zsh/site-functions/_tvsctl fish/vendor_completions.d/tvsctl.fish)
+
+# installed_prefix: where an earlier run put the programs.
+installed_prefix() {
+  sed -n 's|^ExecStart=\(/.*\)/tvsctld/bin/tvsctld$|\1|p' "$unit_dir/tvsctld.service" 2>/dev/null || true
+}
+
+# at_least HAVE WANT: compares versions.
+at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
+
+# check fills missing with what is, and how to get it.
+missing=()
+check() {
+  local version
+  if [[ ! -d /run/systemd/system ]]; then
+    missing+=("systemd as PID 1: on a host without it, run tvsctld --listen PATH for development")
+  else
+    version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+    ((version >= 249)) || missing+=("systemd 249 or later (this is $version): Debian 12, Ubuntu 22.04 and later have it")
+  fi
+  if ! command -v docker >/dev/null; then
+    missing+=("Docker Engine 20.10 or later: apt-get install docker.io docker-cli docker-compose (Debian 13), or https://docs.docker.com/engine/install/")
+  elif ! version=$(docker version --format '{{.Server.Version}}' 2>/dev/null); then
+    missing+=("a running Docker Engine: systemctl start docker")
+  elif ! at_least "$version" 20.10; then
+    missing+=("Docker Engine 20.10 or later (this is $version): https://docs.docker.com/engine/install/")
+  fi
+  if [[ -e $link && ! -L $link ]]; then
+    missing+=("a free place for the link $link: move the file that is there away")
+  fi
+  if [[ ! -x $source/bin/tvsctld || ! -x $source/bin/tvsctl ]]; then
+    if command -v go >/dev/null && command -v make >/dev/null; then
+      ((${#missing[@]})) || make -C "$source" build
+    else
+      missing+=("the programs in $source/bin: run make build there, or install Go and make")
+    fi
+  fi
+}
+
+notes() {
+  docker compose version >/dev/null 2>&1 ||
+    echo "note: there is no docker compose plugin; tvsctl up and down need it: apt-get install docker-compose (Debian 13) or docker-compose-plugin (docker.com)"
+  command -v nginx >/dev/null ||
+    echo "note: there is no nginx on this host; that is needed only for a project without one in a container"
+}
+
+# put MODE SOURCE DEST: written beside and renamed, so that nobody sees half a file
+# and a running program keeps its own.
+put() {
+  install -D -m "$1" "$2" "$3.new"
+  mv -f "$3.new" "$3"
+}
+
+# remove_programs PREFIX: and the directories that are empty then, but none of / itself.
+remove_programs() {
+  local dir=$1
+  rm -f "$1/tvsctld/bin/tvsctld" "$1/tvsctl/bin/tvsctl"
+  rmdir "$1"/{tvsctld,tvsctl}{/bin,} 2>/dev/null || true
+  while [[ $dir == /*/* ]] && rmdir "$dir" 2>/dev/null; do dir=${dir%/*}; done
+}
+
+do_install() {
+  local before unit shells=(bash zsh fish) i work
+  # The rest cannot be judged without.
+  ((EUID == 0)) || fail "must be root: run it with sudo"
+  check
+  if ((${#missing[@]})); then
+    echo "install.sh: cannot install, this is missing:" >&2
+    printf '  - %s\n' "${missing[@]}" >&2
+    exit 1
+  fi
+  before=$(installed_prefix)
+  prefix=${prefix:-${before:-$default_prefix}}
+  work=$(mktemp -d)
+  # shellcheck disable=SC2064 # work is local
+  trap "rm -rf '$work'" EXIT
+
+  put 755 "$source/bin/tvsctld" "$prefix/tvsctld/bin/tvsctld"
+  put 755 "$source/bin/tvsctl" "$prefix/tvsctl/bin/tvsctl"
+  install -d "${link%/*}"
+  ln -sfn "$prefix/tvsctl/bin/tvsctl" "$link"
+  for i in "${!shells[@]}"; do
+    if "$link" completion "${shells[i]}" >"$work/completion" 2>/dev/null; then
+      put 644 "$work/completion" "$share/${completions[i]}"
+    fi
+  done
+  echo "installed programs in $prefix, linked $link"
+
+  put 644 "$source/units/tvsctld.sysusers" "$sysusers"
+  put 644 "$source/units/tvsctld.tmpfiles" "$tmpfiles"
+  systemd-sysusers "$sysusers"
+  systemd-tmpfiles --create "$tmpfiles"
+  for unit in "${units[@]}"; do
+    sed "s|^ExecStart=$default_prefix/|ExecStart=$prefix/|" "$source/units/$unit" >"$work/$unit"
+    put 644 "$work/$unit" "$unit_dir/$unit"
+  done
+  systemctl daemon-reload
+  systemctl --quiet enable "${units[@]}"
+  # The socket stays open throughout: who connects meanwhile waits for the new daemon.
+  systemctl start tvsctld.socket
+  systemctl try-restart tvsctld.service
+  if [[ $before && $before != "$prefix" ]]; then
+    remove_programs "$before"
+    echo "removed the programs in $before"
+  fi
+  echo "enabled ${units[*]}; /run/tvsctld.sock is open for root and group tvs"
+  notes
+  if [[ ! $before ]]; then
+    echo "next: usermod -aG tvs USER lets a user in; tvsctl --help"
+  fi
+}
+
+do_uninstall() {
+  local file left
+  ((EUID == 0)) || fail "must be root: run it with sudo"
+  prefix=${prefix:-$(installed_prefix)}
+  if [[ -d /run/systemd/system && -e $unit_dir/tvsctld.socket ]]; then
+    systemctl --quiet disable --now "${units[@]}"
+  fi
+  rm -f "${units[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles"
+  rmdir "${sysusers%/*}" 2>/dev/null || true # systemd brings none
+  if [[ -d /run/systemd/system ]]; then
+    systemctl daemon-reload
+    systemctl reset-failed "${units[@]}" 2>/dev/null || true
+  fi
+  remove_programs "${prefix:-$default_prefix}"
+  # A link that leads elsewhere is not ours.
+  if [[ $(readlink "$link") == */tvsctl/bin/tvsctl ]]; then rm -f "$link"; fi
+  for file in "${completions[@]}"; do
+    rm -f "$share/$file"
+    (cd "$share" && rmdir -p "${file%/*}" 2>/dev/null) || true
+  done
+  rm -rf /run/tvs /run/tvsctld.sock
+  rmdir /etc/tvsctld/projects /etc/tvsctld 2>/dev/null || true
+  if getent group tvs >/dev/null; then
+    groupdel tvs || echo "note: group tvs stays: it is the primary group of a user"
+  fi
+  echo "removed tvsctld and tvsctl"
+  for left in /var/lib/tvsctld /etc/tvsctld /etc/default/tvsctld "$unit_dir"/tvsctld.{socket,service}.d; do
+    [[ ! -e $left ]] || echo "left in place: $left"
+  done
+}
+
+if [[ $uninstall ]]; then do_uninstall; else do_install; fi
