@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -41,14 +43,35 @@ func (d *Daemon) restore(ctx context.Context) {
 		if err != nil || plan.Empty() {
 			continue
 		}
-		s := d.site(name)
-		_, err = d.launch(withPeer(ctx, root), s, c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
-			return s.carryOut(ctx, o, c)
+		_, err = d.launch(withPeer(ctx, root), d.site(name), c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
+			return d.startAll(ctx, o, name, c)
 		})
 		if err != nil {
 			d.log.error(eventState, fmt.Sprintf("Cannot restore %s: %v", name, err), fields{"TVS_PROJECT": name})
 		}
 	}
+}
+
+// startAll starts what the plan starts, and waits for nothing: the guard publishes
+// each replica when it is ready, and one that fails is no reason to stop the others.
+func (d *Daemon) startAll(ctx context.Context, o *operation, name string, c change) (string, error) {
+	_, _, plan, err := d.plan(ctx, name, c)
+	if err != nil {
+		return "", err
+	}
+	plan.Steps = slices.DeleteFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind != dockerops.StepStart })
+	o.planned(describeSteps(plan))
+	errs := make([]error, len(plan.Steps))
+	var group sync.WaitGroup
+	for i, s := range plan.Steps {
+		group.Go(func() {
+			o.progress(s, false, nil)
+			errs[i] = d.engine.Start(ctx, s.Container)
+			o.progress(s, true, errs[i])
+		})
+	}
+	group.Wait()
+	return fmt.Sprintf("%d %s started", len(plan.Steps), plural(len(plan.Steps), "replica")), errors.Join(errs...)
 }
 
 // restored wants every service whose replicas nobody ended to run with what it has.

@@ -236,7 +236,12 @@ func (a *applier) start(ctx context.Context, s Step) error {
 	if s.Container != "" {
 		a.made(s.Replica, id, s.as(StepStop))
 	}
-	return explain(a.engine.api.ContainerStart(ctx, id, container.StartOptions{}))
+	return a.engine.Start(ctx, id)
+}
+
+// Start starts a container that exists.
+func (e *Engine) Start(ctx context.Context, id string) error {
+	return explain(e.api.ContainerStart(ctx, id, container.StartOptions{}))
 }
 
 func (a *applier) made(replica, id string, undo Step) {

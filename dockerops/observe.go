@@ -63,7 +63,7 @@ type Replica struct {
 	Hostname   string
 	ConfigHash string
 	HostPorts  []HostPort
-	// Networks are the addresses by network name; empty while it does not run.
+	// Networks are the addresses by network name, "" while it does not run.
 	Networks map[string]string
 	// HostNetwork is set when it shares the host's network.
 	HostNetwork bool
@@ -297,13 +297,13 @@ func readReplica(c container.InspectResponse) Replica {
 	if c.State.Health != nil && c.State.Health.Status != "none" {
 		r.Health = string(c.State.Health.Status)
 	}
-	if !r.Running() {
-		return r
-	}
 	for name, endpoint := range c.NetworkSettings.Networks {
-		if endpoint != nil {
+		if r.Networks[name] = ""; endpoint != nil && r.Running() {
 			r.Networks[name] = endpoint.IPAddress
 		}
+	}
+	if !r.Running() {
+		return r
 	}
 	for port, bindings := range c.NetworkSettings.Ports {
 		for _, binding := range bindings {
