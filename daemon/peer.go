@@ -18,6 +18,7 @@ type peer struct {
 	GID    uint32
 	PID    int32 // for the log; a pid can be reused, so nothing is decided on it
 	Groups []uint32
+	itself bool // the daemon, acting without anybody's command
 }
 
 // overflowID is what the kernel shows for ids that have no meaning here.
@@ -57,6 +58,9 @@ func readPeer(conn *net.UnixConn) (peer, error) {
 
 // name returns the user's name, or the number where it has none.
 func (p peer) name() string {
+	if p.itself {
+		return "tvsctld"
+	}
 	id := strconv.FormatUint(uint64(p.UID), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username

@@ -13,9 +13,6 @@ import (
 	"tvsctl/ipc"
 )
 
-// root is on whose behalf the daemon acts by itself.
-var root = peer{}
-
 // restore starts, after a start of the machine or of Docker, the replicas that ran
 // before and that Docker itself does not bring back. It starts what exists and makes
 // nothing: a project without containers was taken down. What somebody ended while
@@ -43,7 +40,7 @@ func (d *Daemon) restore(ctx context.Context) {
 		if err != nil || plan.Empty() {
 			continue
 		}
-		_, err = d.launch(withPeer(ctx, root), d.site(name), c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
+		_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
 			return d.startAll(ctx, o, name, c)
 		})
 		if err != nil {

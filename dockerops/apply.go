@@ -183,11 +183,7 @@ func (a *applier) do(ctx context.Context, s Step) error {
 func (p *Project) Probe(service string) Probe {
 	var peers []Replica
 	for _, nginx := range p.Nginx() {
-		for _, r := range nginx.Replicas {
-			if r.Running() { // else it has no addresses to compare
-				peers = append(peers, r)
-			}
-		}
+		peers = append(peers, nginx.Replicas...)
 	}
 	return Probe{Port: p.Backends[service].Port, Peers: peers}
 }

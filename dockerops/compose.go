@@ -155,12 +155,9 @@ func (c Compose) start(ctx context.Context, output io.Writer, args ...string) er
 	if err == nil {
 		return nil
 	}
-	for _, line := range last {
-		// What the docker command says when it has no such plugin.
-		if strings.Contains(line, "is not a docker command") || strings.Contains(line, "unknown command: docker compose") || strings.Contains(line, "unknown flag: --project-name") ||
-			strings.Contains(line, "unknown shorthand flag") {
-			return &ComposeError{Missing: true, Text: "the docker compose plugin is not installed"}
-		}
+	// Without the plugin the docker command complains of flags that it does not know.
+	if exec.CommandContext(ctx, docker, "compose", "version").Run() != nil && ctx.Err() == nil {
+		return &ComposeError{Missing: true, Text: "the docker compose plugin is not installed"}
 	}
 	text := fmt.Sprintf("docker compose %s failed (%v)", args[0], err)
 	if len(last) > 0 {

@@ -48,9 +48,10 @@ func (e *Engine) Version(ctx context.Context) (engine, api string, err error) {
 	return v.Version, e.api.ClientVersion(), nil
 }
 
-// atLeast reports whether the negotiated API version is at least v.
-func (e *Engine) atLeast(ctx context.Context, v string) bool {
-	e.api.NegotiateAPIVersion(ctx)
+// atLeast reports whether the negotiated API version is at least v. Some request
+// has come before: the first one negotiates, and to negotiate again would race with
+// the requests under way.
+func (e *Engine) atLeast(v string) bool {
 	return versions.GreaterThanOrEqualTo(e.api.ClientVersion(), v)
 }
 

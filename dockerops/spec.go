@@ -148,7 +148,8 @@ func (s *Spec) request(number int, image string) request {
 		}
 		networks[name] = own
 	}
-	return request{config: &config, host: s.HostConfig, networks: networks}
+	host := *s.HostConfig // the client writes into it
+	return request{config: &config, host: &host, networks: networks}
 }
 
 // imageRef returns the image's name while it still means the sibling's image:
@@ -169,8 +170,11 @@ func (e *Engine) imageRef(ctx context.Context, s *Spec) (string, error) {
 func (e *Engine) create(ctx context.Context, s *Spec, number int, image string) (string, error) {
 	r := s.request(number, image)
 	first, later := r.networks, map[string]*network.EndpointSettings(nil)
-	if !e.atLeast(ctx, "1.44") && len(r.networks) > 1 {
+	if !e.atLeast("1.44") && len(r.networks) > 1 {
 		primary := string(r.host.NetworkMode)
+		if r.networks[primary] == nil {
+			primary = slices.Sorted(maps.Keys(r.networks))[0]
+		}
 		first = map[string]*network.EndpointSettings{primary: r.networks[primary]}
 		later = maps.Clone(r.networks)
 		delete(later, primary)

@@ -70,9 +70,9 @@ func (e *Engine) Connected() bool {
 func (e *Engine) follow(ctx context.Context) {
 	wait := reconnectFirst
 	for ctx.Err() == nil {
-		// The first ping that is answered proves the engine; events alone do not
-		// answer before something happens.
-		if _, err := e.api.Ping(ctx); err == nil {
+		// The first request that is answered proves the engine; events alone do not
+		// answer before something happens, and a ping does not negotiate the version.
+		if _, err := e.api.ServerVersion(ctx); err == nil {
 			messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 				filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", labelProject))})
 			e.watches.connection(ctx, true)
