@@ -12,10 +12,13 @@ import (
 
 const (
 	// settle is how long the guard waits after an event for those that belong to
-	// it, so that a burst makes one reload; longer while an operation publishes
-	// by itself, and short enough for a dead replica to leave within a second.
-	settle         = 50 * time.Millisecond
-	settleChanging = 400 * time.Millisecond
+	// it, so that a burst makes one reload.
+	settle = 50 * time.Millisecond
+	// settleChanging is how long it leaves new replicas to a running operation,
+	// which publishes them itself. What ends or falls ill is never left to one.
+	settleChanging = 2 * time.Second
+	// discover is how often at most it looks for projects to guard.
+	discover = 500 * time.Millisecond
 	// lookAgainAfter is how soon a replica that does not listen yet is tried
 	// again, and how soon a publication that failed.
 	lookAgainAfter = 100 * time.Millisecond
@@ -61,7 +64,7 @@ func (d *Daemon) guard(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			if !pause(ctx, settleChanging) {
+			if !pause(ctx, discover) {
 				return
 			}
 		}
@@ -94,6 +97,8 @@ func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
 func (s *site) guard(ctx context.Context) {
 	changed, cancel := s.d.engine.Subscribe(s.name)
 	defer cancel()
+	worse, cancelWorse := s.d.engine.Subscribe(dockerops.Worse(s.name))
+	defer cancelWorse()
 	again := s.d.againChannel(s.name)
 	var watch watcher
 	for {
@@ -108,13 +113,18 @@ func (s *site) guard(ctx context.Context) {
 		case <-timer:
 			continue
 		case <-changed:
+			if len(s.turn) > 0 {
+				select {
+				case <-ctx.Done():
+				case <-time.After(settleChanging):
+				case <-worse:
+				case <-again: // the operation has ended
+				}
+			}
+		case <-worse:
 		case <-again:
 		}
-		delay := settle
-		if len(s.turn) > 0 {
-			delay = settleChanging
-		}
-		if !pause(ctx, delay) {
+		if !pause(ctx, settle) {
 			return
 		}
 	}

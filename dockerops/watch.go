@@ -27,8 +27,15 @@ const (
 	reconnectMost  = time.Second
 )
 
+// Worse is the key of those events of a project by which a replica may have become
+// worse: all but those of a new one.
+func Worse(project string) string { return "worse:" + project }
+
+// grows are the events of a replica that comes to be.
+var grows = map[events.Action]bool{events.ActionCreate: true, events.ActionStart: true, events.ActionAttach: true}
+
 // Subscribe returns a channel that gets a value when something may have changed
-// for the key: a project's name, a container's id, or "" for any. While the
+// for the key: a project's name, Worse of it, a container's id, or "" for any. While the
 // engine is away nothing comes; when it is back, every subscriber is told.
 func (e *Engine) Subscribe(key string) (changed <-chan struct{}, cancel func()) {
 	w, c := &e.watches, make(chan struct{}, 1)
@@ -96,8 +103,12 @@ func (w *watches) pump(messages <-chan events.Message, errs <-chan error) {
 		case m := <-messages:
 			// Execs are our own doing most of the time, and change nothing.
 			if !strings.HasPrefix(string(m.Action), "exec_") && m.Action != "top" {
+				project := m.Actor.Attributes[labelProject]
 				w.forget(m.Actor.ID)
-				w.tell(m.Actor.Attributes[labelProject], m.Actor.ID, "")
+				w.tell(project, m.Actor.ID, "")
+				if !grows[m.Action] {
+					w.tell(Worse(project))
+				}
 			}
 		case <-errs:
 			return

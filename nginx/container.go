@@ -58,7 +58,7 @@ const (
 	// the start of nginx.
 	takeUp = 10 * time.Second
 	// tick is how often control.sh looks at the workers.
-	tick = 20 * time.Millisecond
+	tick = 10 * time.Millisecond
 )
 
 func (c *Container) start(ctx context.Context) (Process, error) {

@@ -21,7 +21,7 @@ scan() {
 tick() {
   ticks=$((ticks - 1))
   [ "$ticks" -gt 0 ] || return 1
-  sleep 0.02 2>/dev/null || sleep 1
+  sleep 0.01 2>/dev/null || sleep 1
 }
 
 # restore puts the files back that publish replaced.
@@ -64,7 +64,11 @@ publish() {
     shift 2
   done
   complaint=$(nginx -t 2>&1) || { restore; printf '%s\n' "$complaint"; exit 22; }
-  complaint=$(nginx -s reload 2>&1) || { restore; printf '%s\n' "$complaint"; exit 23; }
+  # What nginx -s reload does once it has read the configuration again.
+  if ! { read -r _ _ _ master _ <"/proc/${before##* }/stat" && kill -HUP "$master"; }; then
+    restore
+    exit 23
+  fi
   until taken; do
     tick || { restore; exit 24; }
   done

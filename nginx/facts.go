@@ -25,8 +25,8 @@ type Facts struct {
 var (
 	versionText   = regexp.MustCompile(`nginx/(\d+)\.(\d+)\.(\d+)`)
 	fileHeading   = regexp.MustCompile(`(?m)^# configuration file (.+):$`)
-	keepaliveZero = regexp.MustCompile(`(?m)^\s*keepalive_timeout\s+0s?\s*[;\s]`)
-	keepaliveMin  = regexp.MustCompile(`(?m)^\s*keepalive_min_timeout\s+[1-9]`)
+	keepaliveZero = regexp.MustCompile(`(?m)^[^#\n]*\bkeepalive_timeout\s+0s?\s*[;\s]`)
+	keepaliveMin  = regexp.MustCompile(`(?m)^[^#\n]*\bkeepalive_min_timeout\s+([1-9]?)`)
 )
 
 // GraceFile holds keepalive_min_timeout where the stack's own configuration
@@ -62,13 +62,14 @@ func readFacts(output, dir string) Facts {
 	f.Includes = includes(output, dir)
 	// keepalive_min_timeout came with nginx 1.27.4 (its CHANGES).
 	hasMin := major > 1 || major == 1 && (minor > 27 || minor == 27 && patch >= 4)
-	safe := keepaliveZero.MatchString(output) || keepaliveMin.MatchString(output)
+	grace := keepaliveMin.FindStringSubmatch(output)
+	safe := keepaliveZero.MatchString(output) || grace != nil && grace[1] != ""
 	if !f.Includes {
 		f.Problems = append(f.Problems, fmt.Sprintf("does not include %s/*.conf: requests can be lost when replicas change; add the include to http, and proxy_pass to the service's name without a port", dir))
 	}
 	switch {
 	case safe:
-	case hasMin && f.Includes:
+	case hasMin && f.Includes && grace == nil: // twice is an error
 		f.NeedsGrace = true
 	case hasMin:
 		f.Problems = append(f.Problems, "a reload can cut off a request of a client that keeps its connection open: set keepalive_min_timeout 3s")
