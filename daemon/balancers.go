@@ -79,9 +79,11 @@ func (s *site) findBalancers(ctx context.Context, p *dockerops.Project, host *ho
 	s.mu.Lock()
 	s.balancers = found
 	s.mu.Unlock()
-	running := slices.Collect(maps.Values(found))
-	slices.SortFunc(running, func(a, b *balancer) int { return strings.Compare(a.name, b.name) })
-	return running, nil
+	return sortBalancers(found), nil
+}
+
+func sortBalancers(found map[string]*balancer) []*balancer {
+	return slices.SortedFunc(maps.Values(found), func(a, b *balancer) int { return strings.Compare(a.name, b.name) })
 }
 
 // meet asks an nginx what it has in force. What a start script wrote is not what

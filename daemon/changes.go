@@ -109,17 +109,36 @@ func (s *site) carryOut(ctx context.Context, o *operation, c change) (string, er
 	if err := s.d.engine.Apply(ctx, p, plan, s, s.composer(p, o), o.progress); err != nil {
 		return "", err
 	}
+	if !plan.Empty() {
+		s.warn(o)
+	}
 	if err := s.keep(p, want); err != nil {
 		return "", &ipc.Error{Code: ipc.CodeState, Message: "the change was made, but cannot be kept for a restart: " + err.Error()}
 	}
 	return s.outcome(want, plan), nil
 }
 
+// warn says in what way the nginx may have lost requests by the change.
+func (s *site) warn(o *operation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range sortBalancers(s.balancers) {
+		for _, problem := range b.facts.Problems {
+			o.line(fmt.Sprintf("warning: %s: %s", b.name, problem))
+		}
+	}
+}
+
 // keep makes what was asked for the desired state, and the create specs those of
 // the replicas as they were seen.
 func (s *site) keep(p *dockerops.Project, want intent) error {
 	return s.d.state.update(s.name, func(k *projectState) {
-		k.Stopped, k.Exited = want.stopped, nil
+		k.Stopped = want.stopped
+		for name := range want.request.Goals {
+			k.Exited = slices.DeleteFunc(k.Exited, func(id string) bool {
+				return slices.ContainsFunc(p.Service(name).Replicas, func(r dockerops.Replica) bool { return r.ID == id })
+			})
+		}
 		maps.Copy(k.Desired, want.desired)
 		for _, service := range p.Services {
 			if service.Spec != nil && len(service.Settings.Balances) == 0 {

@@ -114,7 +114,6 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	go func() {
 		defer d.activity.end()
 		<-d.guarding
-		d.restore(life)
 	}()
 	systemd.Ready()
 	d.showStatus()

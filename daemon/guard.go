@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tvsctl/dockerops"
@@ -35,10 +36,15 @@ func (d *Daemon) guard(ctx context.Context) {
 	changed, cancel := d.engine.Subscribe("")
 	defer cancel()
 	guarded := map[string]context.CancelFunc{}
+	restored := -1
 	for {
 		projects, err := d.managedProjects(ctx)
 		if err == nil {
 			d.setDocker(nil)
+			if n := d.engine.Connections(); n != restored {
+				restored = n
+				d.restore(ctx)
+			}
 			for name, stop := range guarded {
 				if !slices.Contains(projects, name) {
 					stop()
@@ -156,9 +162,10 @@ func (s *site) guardOnce(ctx context.Context, watch *watcher) time.Duration {
 
 // watcher tells what changes between two looks at a project.
 type watcher struct {
-	failed bool
-	last   map[string]dockerops.Replica
-	ended  map[string]time.Time
+	failed      bool
+	connections int // of the engine, at the last look
+	last        map[string]dockerops.Replica
+	ended       map[string]time.Time
 }
 
 // note writes to the journal which replicas ended or fell ill, and keeps in the
@@ -168,6 +175,11 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 	now := map[string]dockerops.Replica{}
 	if w.ended == nil {
 		w.ended = map[string]time.Time{}
+	}
+	// What ended with Docker itself is nobody's intention.
+	if n := s.d.engine.Connections(); n != w.connections {
+		w.connections, w.last = n, nil
+		clear(w.ended)
 	}
 	changing := len(s.turn) > 0
 	for _, service := range p.Services {
@@ -220,6 +232,17 @@ func (w *watcher) keepEnded(s *site, p *dockerops.Project, now map[string]docker
 	slices.Sort(exited)
 	if slices.Equal(exited, kept) {
 		return wait
+	}
+	var names []string
+	for _, id := range exited {
+		if !slices.Contains(kept, id) {
+			names = append(names, now[id].Name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) > 0 {
+		s.d.log.notice(eventDrift, fmt.Sprintf("Somebody stopped %s: tvsctld leaves them so.", strings.Join(names, ", ")),
+			fields{"TVS_PROJECT": p.Name})
 	}
 	if err := s.d.state.update(p.Name, func(k *projectState) { k.Exited = exited }); err != nil {
 		s.d.log.error(eventState, "Cannot keep which replicas ended: "+err.Error(), fields{"TVS_PROJECT": p.Name})

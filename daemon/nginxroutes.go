@@ -57,8 +57,8 @@ func postNginxReload(d *Daemon, r *http.Request) (any, error) {
 		}
 		for _, b := range running {
 			err := s.step(o, "test and reload "+b.name, func() error {
-				s.publishing.Lock()
-				defer s.publishing.Unlock()
+				s.publishing <- struct{}{}
+				defer func() { <-s.publishing }()
 				return b.control.Reload(ctx)
 			})
 			if err != nil {

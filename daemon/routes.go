@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -55,6 +58,10 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}/events", accessMembers, getEvents},
 }
 
+// requestDeadline bounds what a request waits for: an engine that hangs must not
+// hold up everybody who asks. What goes on longer is an operation.
+const requestDeadline = 20 * time.Second
+
 // stream is a reply that writes itself, as it comes.
 type stream func(w http.ResponseWriter, r *http.Request)
 
@@ -67,7 +74,9 @@ func (d *Daemon) handler() http.Handler {
 				return
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, ipc.MaxRequestBytes)
-			reply, err := route.handle(d, r)
+			ctx, cancel := context.WithTimeout(r.Context(), requestDeadline)
+			reply, err := route.handle(d, r.WithContext(ctx))
+			cancel()
 			if err != nil {
 				d.fail(w, r, err)
 				return
@@ -125,8 +134,13 @@ func read(r *http.Request, into any) error {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
-	if err == nil && decoder.More() {
-		err = errors.New("there is more than one JSON value")
+	if err == nil {
+		// Not More: to that a stray bracket is an end.
+		if _, err = decoder.Token(); err == io.EOF {
+			err = nil
+		} else if err == nil {
+			err = errors.New("there is more than one JSON value")
+		}
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

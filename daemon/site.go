@@ -22,9 +22,9 @@ type site struct {
 	// turn holds a value while an operation changes the project; senders wait in line.
 	turn chan struct{}
 
-	// publishing is held from observing to the end of the publication, so that an
-	// older view never replaces a newer one.
-	publishing sync.Mutex
+	// publishing holds a value from observing to the end of the publication, so that
+	// an older view never replaces a newer one.
+	publishing chan struct{}
 
 	mu        sync.Mutex
 	held      map[string]bool      // containers that stay out of the upstreams
@@ -61,7 +61,7 @@ func (d *Daemon) site(name string) *site {
 	defer d.mu.Unlock()
 	s := d.sites[name]
 	if s == nil {
-		s = &site{d: d, name: name, turn: make(chan struct{}, 1), held: map[string]bool{},
+		s = &site{d: d, name: name, turn: make(chan struct{}, 1), publishing: make(chan struct{}, 1), held: map[string]bool{},
 			listening: map[string]time.Time{}, balancers: map[string]*balancer{}}
 		d.sites[name] = s
 	}
@@ -151,8 +151,8 @@ func (s *site) Publish(ctx context.Context, join, retire []string) error {
 // sync makes the upstreams what they should be now. It reloads only an nginx whose
 // files change.
 func (s *site) sync(ctx context.Context) error {
-	s.publishing.Lock()
-	defer s.publishing.Unlock()
+	s.publishing <- struct{}{}
+	defer func() { <-s.publishing }()
 	p, host, err := s.d.observe(ctx, s.name)
 	if err != nil {
 		return err
@@ -197,7 +197,6 @@ func (s *site) publishTo(ctx context.Context, b *balancer, files map[string][]by
 	defer s.mu.Unlock()
 	if err != nil {
 		b.problem = err.Error()
-		s.d.log.error(eventNginx, fmt.Sprintf("%s was not given its new upstreams: %v.", b.name, err), fields{"TVS_PROJECT": s.name})
 		return err
 	}
 	b.problem, b.published = "", files

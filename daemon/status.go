@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -206,11 +207,24 @@ func (s *site) nginxStatus(ctx context.Context, p *dockerops.Project, host *host
 	return list
 }
 
+// publicationPatience is how long a reader waits for a publication under way before
+// it takes what was known before.
+const publicationPatience = time.Second
+
 // balancersNow returns the running nginx, with what is in force in them.
 func (s *site) balancersNow(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {
-	s.publishing.Lock()
-	defer s.publishing.Unlock()
-	return s.findBalancers(ctx, p, host)
+	timer := time.NewTimer(publicationPatience)
+	defer timer.Stop()
+	select {
+	case s.publishing <- struct{}{}:
+		defer func() { <-s.publishing }()
+		return s.findBalancers(ctx, p, host)
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sortBalancers(s.balancers), nil
 }
 
 func (s *site) describeBalancer(p *dockerops.Project, host *hostNginx, b *balancer) ipc.Nginx {
@@ -220,6 +234,9 @@ func (s *site) describeBalancer(p *dockerops.Project, host *hostNginx, b *balanc
 		Upstreams: []ipc.Upstream{}, Problems: slices.Clone(b.facts.Problems)}
 	if b.problem != "" {
 		n.Problems = append(n.Problems, b.problem)
+	}
+	if !b.facts.Includes {
+		return n
 	}
 	for _, backend := range s.backendsOf(p, host, b) {
 		file := nginx.Upstream{Name: backend.Service}.File()

@@ -61,6 +61,9 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: it does not answer", ErrUnavailable)
+	}
 	if client.IsErrConnectionFailed(err) {
 		return fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}

@@ -17,6 +17,7 @@ type watches struct {
 	mu          sync.Mutex
 	subscribers map[string]map[chan struct{}]bool // by project name, container id, or "" for all
 	connected   bool
+	connections int
 	stop        context.CancelFunc
 	details     map[string]known // by container id
 	events      int              // counts them
@@ -66,11 +67,12 @@ func (e *Engine) Subscribe(key string) (changed <-chan struct{}, cancel func()) 
 	}
 }
 
-// Connected reports whether the engine's events are being followed right now.
-func (e *Engine) Connected() bool {
+// Connections counts how often the engine's events began to be followed: it was away
+// between two of them.
+func (e *Engine) Connections() int {
 	e.watches.mu.Lock()
 	defer e.watches.mu.Unlock()
-	return e.watches.connected
+	return e.watches.connections
 }
 
 // follow reads the engine's events until ctx ends, over and over.
@@ -140,6 +142,9 @@ func (w *watches) connection(ctx context.Context, up bool) {
 	w.mu.Lock()
 	if ctx.Err() == nil {
 		w.connected = up
+		if up {
+			w.connections++
+		}
 		w.details = nil
 		w.events++
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tvsctl/ipc"
 )
 
 // addresses returns the addresses that the running replicas of webapp have.
@@ -94,5 +96,90 @@ func TestRestartsLeaveNoStaleAddress(t *testing.T) {
 			return len(s.addresses(t)) == 3 && s.m.run("docker", "exec", "moved-entry-1", "true").code == 0 && s.right(t)
 		})
 		s.tvsctl(t, "verify", "-n", "30")
+	}
+}
+
+// TestRestoreAfterDocker: replicas without a restart policy come back with Docker,
+// but for those that somebody stopped before.
+func TestRestoreAfterDocker(t *testing.T) {
+	m := own(t, "restore")
+	if err := m.install(); err != nil {
+		t.Fatal(err)
+	}
+	s := &stack{m: m, name: "nopolicy", port: 3001, restart: "no"}
+	s.up(t)
+	s.tvsctl(t, "scale", "webapp", "3")
+	halted := &stack{m: m, name: "halted", port: 3002, restart: "no"}
+	halted.up(t)
+	halted.tvsctl(t, "scale", "webapp", "2")
+	m.must(t, "docker", "stop", "-t", "1", "halted-webapp-1", "halted-webapp-2")
+	m.eventually(t, 15*time.Second, "the stop is taken for what somebody wants", func() bool {
+		return strings.Contains(m.journal(), "Somebody stopped halted-webapp-1, halted-webapp-2: tvsctld leaves them so.")
+	})
+	m.must(t, "systemctl", "restart", "docker")
+	m.eventually(t, 20*time.Second, "the replicas are back and served", func() bool {
+		return m.tvsctl("-p", s.name, "status").code == 0 && len(s.addresses(t)) == 3 && s.right(t)
+	})
+	if n := m.service(t, halted.name, "webapp").Running; n != 0 {
+		t.Errorf("%d replicas run that somebody stopped", n)
+	}
+	if r := m.tvsctl("-p", halted.name, "start"); r.code != 0 {
+		t.Error(r)
+	}
+}
+
+// TestGrace: where nginx knows keepalive_min_timeout and the stack does not set it,
+// the first publication does.
+func TestGrace(t *testing.T) {
+	shared.newNginx(t)
+	s := &stack{m: shared, name: "grace", port: 3303, image: "entry-new", entry: map[string]string{"TVS_KEEPALIVE": "75s"}}
+	s.up(t)
+	s.tvsctl(t, "scale", "webapp", "2")
+	if out := s.m.must(t, "docker", "exec", "grace-entry-1", "nginx", "-T"); !strings.Contains(out, "keepalive_min_timeout 3s;") {
+		t.Error("keepalive_min_timeout is not in force")
+	}
+	for _, n := range s.m.status(t, s.name).Nginx {
+		if len(n.Problems) > 0 {
+			t.Errorf("status complains: %v", n.Problems)
+		}
+	}
+}
+
+// TestNginxWithoutInclude: it is reloaded all the same, and both the command and
+// status say that requests can be lost.
+func TestNginxWithoutInclude(t *testing.T) {
+	s := &stack{m: shared, name: "noinclude", port: 3304}
+	s.write(t)
+	text := strings.Replace(s.yaml(), "tvs.nginx: \"webapp:8080\"\n", "tvs.nginx: \"webapp:8080\"\n      tvs.nginx.upstreams: /etc/nginx/elsewhere\n", 1)
+	writeFile(t, s.m, s.file(), text)
+	t.Cleanup(func() { s.m.run("docker", "compose", "-f", s.file(), "down", "-t", "1", "-v") })
+	s.compose(t, "up", "-d")
+	const says = "does not include /etc/nginx/elsewhere/*.conf: requests can be lost"
+	if out := s.tvsctl(t, "scale", "webapp", "2"); !strings.Contains(out, says) {
+		t.Errorf("the command does not say it: %s", out)
+	}
+	if out := s.tvsctl(t, "status"); !strings.Contains(out, says) {
+		t.Errorf("status does not say it: %s", out)
+	}
+}
+
+// TestFrozenDocker: with an engine that hangs a request gets its answer all the same.
+func TestFrozenDocker(t *testing.T) {
+	m := own(t, "frozen")
+	if err := m.install(); err != nil {
+		t.Fatal(err)
+	}
+	s := &stack{m: m, name: "frozen", port: 3001}
+	s.up(t)
+	m.must(t, "tvsctl", "status")
+	m.sh(t, "kill -STOP $(pidof dockerd)")
+	r := m.tvsctl("status")
+	m.sh(t, "kill -CONT $(pidof dockerd)")
+	if r.code != ipc.ExitDocker || r.took > 30*time.Second {
+		t.Errorf("with a frozen engine: %s", r)
+	}
+	m.must(t, "tvsctl", "scale", "webapp", "2")
+	if starts := strings.Count(m.must(t, "journalctl", "-u", "tvsctld", "-o", "cat", "--no-pager"), "serves /run"); starts != 1 {
+		t.Errorf("the daemon was started %d times", starts)
 	}
 }

@@ -151,7 +151,9 @@ func (b *bench) withFloor() (time.Duration, error) {
 	var sibling struct {
 		Config          map[string]any
 		HostConfig      map[string]any
-		NetworkSettings struct{ Networks map[string]struct{ Aliases []string } }
+		NetworkSettings struct {
+			Networks map[string]struct{ Aliases []string }
+		}
 	}
 	if err := b.call("GET", "/containers/"+project+"-webapp-1/json", nil, &sibling); err != nil {
 		return 0, err
