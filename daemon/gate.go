@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -102,7 +103,7 @@ func (g *gate) leave(p peer) {
 	}
 }
 
-// refuse answers without reading, in the background: the peer may be slow.
+// refuse answers in the background: the peer may be slow.
 func (g *gate) refuse(c *net.UnixConn, refusal *ipc.Error) {
 	go func() {
 		defer g.open.Done()
@@ -110,11 +111,13 @@ func (g *gate) refuse(c *net.UnixConn, refusal *ipc.Error) {
 		defer c.Close()
 		body, _ := json.Marshal(ipc.ErrorReply{Error: refusal})
 		_ = c.SetDeadline(time.Now().Add(refusalTimeout))
+		// A client takes an answer that comes before its request for a stray one.
+		_, _ = c.Read(make([]byte, 4096))
 		status := refusal.Code.HTTPStatus()
 		// A client that has gone needs no answer.
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 %d refused\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
 		_ = c.CloseWrite()
 		// Closing with unread input would reset the connection and lose the answer.
-		_, _ = c.Read(make([]byte, 4096))
+		_, _ = io.Copy(io.Discard, c)
 	}()
 }

@@ -237,6 +237,9 @@ func (a *applier) start(ctx context.Context, s Step) error {
 
 // Start starts a container that exists.
 func (e *Engine) Start(ctx context.Context, id string) error {
+	if err := e.negotiate(ctx); err != nil {
+		return explain(err)
+	}
 	return explain(e.api.ContainerStart(ctx, id, container.StartOptions{}))
 }
 

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/versions"
@@ -25,22 +26,52 @@ var ErrUnavailable = errors.New("the Docker Engine cannot be reached")
 
 // Engine is a connection to one Docker Engine. It is safe for concurrent use.
 type Engine struct {
-	api     *client.Client
-	watches watches
+	api         *client.Client
+	negotiating chan struct{} // holds a value meanwhile
+	negotiated  atomic.Bool
+	watches     watches
 }
 
 // Open prepares a connection to the engine that DOCKER_HOST names, by default
 // the local one. It does no I/O: the API version is negotiated on first use.
 func Open() (*Engine, error) {
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	api, err := client.NewClientWithOpts(client.FromEnv)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the Docker client: %v", err)
 	}
-	return &Engine{api: api}, nil
+	return &Engine{api: api, negotiating: make(chan struct{}, 1)}, nil
+}
+
+// negotiate agrees on the API version, once. It comes before the first request of
+// whoever begins something: the client's own negotiation, on first use, writes the
+// version while other requests read it.
+func (e *Engine) negotiate(ctx context.Context) error {
+	if e.negotiated.Load() {
+		return nil
+	}
+	select {
+	case e.negotiating <- struct{}{}:
+		defer func() { <-e.negotiating }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if e.negotiated.Load() {
+		return nil
+	}
+	ping, err := e.api.Ping(ctx)
+	if err != nil {
+		return err
+	}
+	e.api.NegotiateAPIVersionPing(ping)
+	e.negotiated.Store(true)
+	return nil
 }
 
 // Version returns the engine's version and the API version in use.
 func (e *Engine) Version(ctx context.Context) (engine, api string, err error) {
+	if err := e.negotiate(ctx); err != nil {
+		return "", "", explain(err)
+	}
 	v, err := e.api.ServerVersion(ctx)
 	if err != nil {
 		return "", "", explain(err)
@@ -48,9 +79,7 @@ func (e *Engine) Version(ctx context.Context) (engine, api string, err error) {
 	return v.Version, e.api.ClientVersion(), nil
 }
 
-// atLeast reports whether the negotiated API version is at least v. Some request
-// has come before: the first one negotiates, and to negotiate again would race with
-// the requests under way.
+// atLeast reports whether the negotiated API version is at least v.
 func (e *Engine) atLeast(v string) bool {
 	return versions.GreaterThanOrEqualTo(e.api.ClientVersion(), v)
 }

@@ -19,6 +19,9 @@ type Exec struct {
 // StartExec starts a program in a container. What is written to the Exec is its
 // standard input.
 func (e *Engine) StartExec(ctx context.Context, in string, argv []string) (*Exec, error) {
+	if err := e.negotiate(ctx); err != nil {
+		return nil, explain(err)
+	}
 	made, err := e.api.ContainerExecCreate(ctx, in, container.ExecOptions{Cmd: argv,
 		AttachStdin: true, AttachStdout: true, AttachStderr: true})
 	if err != nil {

@@ -172,6 +172,9 @@ func (e *Engine) NginxProjects(ctx context.Context) ([]string, error) {
 }
 
 func (e *Engine) list(ctx context.Context, label string) ([]container.Summary, error) {
+	if err := e.negotiate(ctx); err != nil {
+		return nil, explain(err)
+	}
 	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
 		filters.Arg("label", label), filters.Arg("label", labelOneOff+"=False"))})
 	return list, explain(err)
@@ -344,6 +347,9 @@ var ErrGone = errors.New("the container is gone")
 
 // Look observes one container.
 func (e *Engine) Look(ctx context.Context, id string) (Replica, error) {
+	if err := e.negotiate(ctx); err != nil {
+		return Replica{}, explain(err)
+	}
 	c, err := e.api.ContainerInspect(ctx, id)
 	if isNotFound(err) {
 		return Replica{}, ErrGone

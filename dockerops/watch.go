@@ -79,9 +79,9 @@ func (e *Engine) Connections() int {
 func (e *Engine) follow(ctx context.Context) {
 	wait := reconnectFirst
 	for ctx.Err() == nil {
-		// The first request that is answered proves the engine; events alone do not
-		// answer before something happens, and a ping does not negotiate the version.
-		if _, err := e.api.ServerVersion(ctx); err == nil {
+		// The first ping that is answered proves the engine; events alone do not
+		// answer before something happens.
+		if _, err := e.api.Ping(ctx); err == nil && e.negotiate(ctx) == nil {
 			messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 				filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", labelProject))})
 			e.watches.connection(ctx, true)

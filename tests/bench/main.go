@@ -36,6 +36,8 @@ const (
 	project = "tvs"
 	from    = 1
 	to      = 4
+
+	clearing = time.Second
 )
 
 type bench struct {
@@ -122,10 +124,14 @@ func (b *bench) from1(daemon bool) error {
 	if err := run("tvsctl", "scale", "webapp", fmt.Sprint(from)); err != nil {
 		return err
 	}
+	last := []string{"systemctl", "stop", "tvsctld.service"}
 	if daemon {
-		return run("tvsctl", "status")
+		last = []string{"tvsctl", "status"}
 	}
-	return run("systemctl", "stop", "tvsctld.service")
+	err := run(last...)
+	// Docker and the kernel go on clearing up after the removed ones for a while.
+	time.Sleep(clearing)
+	return err
 }
 
 func (b *bench) withCompose() (time.Duration, error) {

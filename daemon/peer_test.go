@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMain is also the child that connects as somebody else.
+func TestMain(m *testing.M) {
+	path := os.Getenv("TVS_CONNECT_TO")
+	if path == "" {
+		os.Exit(m.Run())
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
+	_, _ = io.Copy(io.Discard, conn) // until the test has seen enough
+}
+
+func TestReadPeer(t *testing.T) {
+	listener := listenUnix(t)
+	dial(t, listener)
+	c, err := listener.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p, err := readPeer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int(p.UID) != os.Getuid() || int(p.GID) != os.Getgid() || int(p.PID) != os.Getpid() {
+		t.Errorf("%+v", p)
+	}
+	if p.name() == "" || (peer{UID: 4000000000}).name() != "4000000000" {
+		t.Errorf("names %q, %q", p.name(), peer{UID: 4000000000}.name())
+	}
+	c.Close()
+	if _, err := readPeer(c); err == nil {
+		t.Error("a closed connection has a peer")
+	}
+}
+
+func TestReadPeerOfOthers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	many := make([]uint32, 100) // more than the first call has room for
+	for i := range many {
+		many[i] = uint32(5000 + i)
+	}
+	for _, c := range []struct {
+		credential syscall.Credential
+		refusal    string
+	}{
+		{syscall.Credential{Uid: 1234, Gid: 2345, Groups: []uint32{77, 78}}, ""},
+		{syscall.Credential{Uid: 1234, Gid: 2345, Groups: many}, ""},
+		{syscall.Credential{Uid: overflowID, Gid: 2345}, "overflow id"},
+		{syscall.Credential{Uid: 1234, Gid: overflowID}, "overflow id"},
+	} {
+		listener := listenUnix(t)
+		path := listener.Addr().String()
+		// The child may come from a build directory that only root can enter.
+		program := filepath.Join(filepath.Dir(path), "child")
+		if err := os.Link(os.Args[0], program); err != nil {
+			copied, err := os.ReadFile(os.Args[0])
+			if err == nil {
+				err = os.WriteFile(program, copied, 0o755)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range []string{path, filepath.Dir(path)} {
+			if err := os.Chmod(name, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		child := exec.Command(program)
+		child.Env = append(os.Environ(), "TVS_CONNECT_TO="+path, "GORACE=atexit_sleep_ms=0")
+		child.SysProcAttr = &syscall.SysProcAttr{Credential: &c.credential}
+		child.Stderr = os.Stderr
+		child.Dir = "/"
+		if err := child.Start(); err != nil {
+			t.Skip(err) // a container without the capability
+		}
+		conn, err := listener.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := readPeer(conn)
+		conn.Close()
+		if err := child.Wait(); err != nil {
+			t.Error(err)
+		}
+		if c.refusal != "" {
+			if err == nil || !strings.Contains(err.Error(), c.refusal) {
+				t.Errorf("%+v: %+v, %v", c.credential, p, err)
+			}
+			continue
+		}
+		slices.Sort(p.Groups)
+		if err != nil || p.UID != 1234 || p.GID != 2345 || int(p.PID) != child.Process.Pid || !slices.Equal(p.Groups, c.credential.Groups) {
+			t.Errorf("%+v: %+v, %v", c.credential, p, err)
+		}
+	}
+}
+
+func TestPeerOf(t *testing.T) {
+	if _, ok := peerOf(t.Context()); ok {
+		t.Error("a peer out of nothing")
+	}
+	if p, ok := peerOf(withPeer(t.Context(), peer{UID: 7})); !ok || p.UID != 7 {
+		t.Errorf("%+v", p)
+	}
+}

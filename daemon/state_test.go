@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+func reopenStore(t *testing.T, s *store, dir string) *store {
+	t.Helper()
+	if s != nil {
+		if err := s.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openStore(dir)
+	if s.broken != nil {
+		t.Fatal(s.broken)
+	}
+	t.Cleanup(func() { s.close() })
+	return s
+}
+
+func TestStoreRoundTrip(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deeper", "state")
+	s := reopenStore(t, nil, dir)
+	if p := s.project("tvs"); p.Desired == nil || p.Specs == nil || len(p.Desired) > 0 {
+		t.Errorf("of a new project %+v", p)
+	}
+	want := projectState{Desired: map[string]int{"webapp": 3}, Stopped: true, Exited: []string{"x"},
+		Specs: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", Separator: "-"}},
+		Files: &dockerops.Files{Directory: "/srv", Compose: []string{"/srv/c.yaml"}}}
+	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
+		t.Fatal(err)
+	}
+	queued := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	operation := ipc.Operation{ID: "abc", Project: "tvs", Queued: queued, State: ipc.OperationRunning}
+	if err := s.record(operation); err != nil {
+		t.Fatal(err)
+	}
+	operation.State, operation.Result = ipc.OperationSucceeded, "fine"
+	if err := s.record(operation); err != nil {
+		t.Fatal(err)
+	}
+	if before, err := s.swapEpoch("first"); before != "" || err != nil {
+		t.Errorf("%q, %v", before, err)
+	}
+	s = reopenStore(t, s, dir)
+	if got := s.project("tvs"); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if got := s.history(); len(got) != 1 || !reflect.DeepEqual(got[0], operation) {
+		t.Errorf("got %+v", got)
+	}
+	if before, err := s.swapEpoch("second"); before != "first" || err != nil {
+		t.Errorf("%q, %v", before, err)
+	}
+	if got := s.declared(); !reflect.DeepEqual(got, []string{"tvs"}) {
+		t.Errorf("declared %q", got)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "state.db")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+func TestStoreGivesCopies(t *testing.T) {
+	s := reopenStore(t, nil, t.TempDir())
+	if err := s.update("tvs", func(p *projectState) { p.Desired["webapp"] = 1; p.Exited = []string{"a"} }); err != nil {
+		t.Fatal(err)
+	}
+	got := s.project("tvs")
+	got.Desired["webapp"], got.Exited[0] = 9, "z"
+	if again := s.project("tvs"); again.Desired["webapp"] != 1 || again.Exited[0] != "a" {
+		t.Errorf("got %+v", again)
+	}
+}
+
+func TestStoreForgetsTheOldest(t *testing.T) {
+	dir := t.TempDir()
+	s := reopenStore(t, nil, dir)
+	s.db.NoSync = true // two hundred syncs take seconds
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range historyLength + 5 {
+		if err := s.record(ipc.Operation{ID: fmt.Sprint(i), Queued: start.Add(time.Duration(i) * time.Nanosecond)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		got := s.history()
+		if len(got) != historyLength || got[0].ID != "5" || got[historyLength-1].ID != fmt.Sprint(historyLength+4) {
+			t.Fatalf("%d operations, from %s", len(got), got[0].ID)
+		}
+		s = reopenStore(t, s, dir)
+	}
+}
+
+func TestBrokenStoreRefusesChanges(t *testing.T) {
+	inTheWay := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	garbage := t.TempDir()
+	if err := os.WriteFile(filepath.Join(garbage, "state.db"), []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unreadable := t.TempDir()
+	s := reopenStore(t, nil, unreadable)
+	err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(projectsBucket).Put([]byte("tvs"), []byte("{")) })
+	if err := errors.Join(err, s.close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{inTheWay, garbage, unreadable} {
+		s := openStore(dir)
+		if s.broken == nil || !strings.Contains(s.broken.Error(), dir) {
+			t.Fatalf("%s: %v", dir, s.broken)
+		}
+		_, epochErr := s.swapEpoch("x")
+		for _, err := range []error{s.update("tvs", func(*projectState) {}), s.record(ipc.Operation{ID: "a"}), epochErr} {
+			if !errors.Is(err, s.broken) {
+				t.Errorf("%s: %v", dir, err)
+			}
+		}
+		if len(s.history()) != 0 || s.project("tvs").Desired == nil || s.declared() != nil {
+			t.Errorf("%s: reads %v", dir, s.history())
+		}
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

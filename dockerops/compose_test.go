@@ -1,0 +1,192 @@
+package dockerops
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fakeDocker puts a docker command first in PATH: it notes its arguments, a
+// line each, and goes on with the given shell text.
+func fakeDocker(t *testing.T, script string) (arguments func() []string) {
+	t.Helper()
+	dir := t.TempDir()
+	noted := filepath.Join(dir, "noted")
+	text := "#!/bin/sh\n[ \"$2\" = version ] && exit \"${FAKE_PLUGIN:-0}\"\nprintf '%s\\n' \"$@\" >'" + noted + "'\npwd >>'" + noted + "'\n" + script + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() []string {
+		text, err := os.ReadFile(noted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+}
+
+func TestComposeArguments(t *testing.T) {
+	dir := t.TempDir()
+	files := Files{Directory: dir, Compose: []string{"/a.yaml", "/b.yaml"}, Env: []string{"/e"}, Profiles: []string{"p"}}
+	common := []string{"compose", "--project-name", "tvs", "--ansi", "never", "--project-directory", dir,
+		"--file", "/a.yaml", "--file", "/b.yaml", "--env-file", "/e", "--profile", "p"}
+	for _, c := range []struct {
+		run  func(Compose) error
+		want []string
+	}{
+		{func(c Compose) error { return c.Up(t.Context(), false, map[string]int{"webapp": 3}) }, []string{"up", "--detach", "--scale", "webapp=3"}},
+		{func(c Compose) error { return c.Up(t.Context(), true, nil) }, []string{"up", "--detach", "--build"}},
+		{func(c Compose) error { return c.Down(t.Context()) }, []string{"down"}},
+		{func(c Compose) error { return c.Scale(t.Context(), "webapp", 4) },
+			[]string{"up", "--detach", "--no-deps", "--no-recreate", "--scale", "webapp=4", "webapp"}},
+	} {
+		arguments := fakeDocker(t, "exit 0")
+		if err := c.run(Compose{Project: "tvs", Files: files}); err != nil {
+			t.Error(err)
+		}
+		if got := arguments(); !slices.Equal(got, append(append(slices.Clone(common), c.want...), dir)) {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func TestComposeOutput(t *testing.T) {
+	fakeDocker(t, "i=1; while [ $i -le 15 ]; do echo \"line $i  \"; echo; i=$((i+1)); done; echo 'no such image' >&2; exit 17")
+	var lines []string
+	err := Compose{Project: "tvs", Line: func(s string) { lines = append(lines, s) }}.Down(t.Context())
+	var failed *ComposeError
+	if !errors.As(err, &failed) || failed.Missing || err.Error() != "docker compose down failed (exit status 17): no such image" {
+		t.Fatalf("err %v", err)
+	}
+	if len(lines) != 16 || lines[0] != "line 1" || len(failed.Output) != lastLines || failed.Output[0] != "line 7" {
+		t.Errorf("lines %q, output %q", lines, failed.Output)
+	}
+}
+
+func TestComposeLineWithoutEnd(t *testing.T) {
+	fakeDocker(t, "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo after; exit 1")
+	var failed *ComposeError
+	if err := (Compose{Project: "tvs"}).Down(t.Context()); !errors.As(err, &failed) {
+		t.Errorf("err %v", err)
+	}
+}
+
+func TestComposeMissing(t *testing.T) {
+	fakeDocker(t, "echo 'unknown flag: --project-name' >&2; exit 125")
+	t.Setenv("FAKE_PLUGIN", "1")
+	var missing *ComposeError
+	if err := (Compose{Project: "tvs"}).Down(t.Context()); !errors.As(err, &missing) || !missing.Missing || err.Error() != "the docker compose plugin is not installed" {
+		t.Errorf("without the plugin: %v", err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if err := (Compose{Project: "tvs"}).Down(t.Context()); !errors.As(err, &missing) || !missing.Missing || err.Error() != "the docker command is not installed" {
+		t.Errorf("without docker: %v", err)
+	}
+}
+
+func TestComposeStopsWhenToldTo(t *testing.T) {
+	fakeDocker(t, "trap 'echo stopped; exit 3' TERM; echo begun; while :; do sleep 0.01; done")
+	ctx, cancel := context.WithCancel(t.Context())
+	var lines []string
+	err := Compose{Project: "tvs", Line: func(s string) { lines = append(lines, s); cancel() }}.Down(ctx)
+	if err == nil || !slices.Equal(lines, []string{"begun", "stopped"}) {
+		t.Errorf("%v, lines %q", err, lines)
+	}
+}
+
+func TestComposeConfig(t *testing.T) {
+	arguments := fakeDocker(t, `echo 'level=warning' >&2; cat <<'END'
+{"services": {
+  "plain": {"deploy": {"resources": {}}, "configs": [{"source": "file"}]},
+  "fixed": {"deploy": {"replicas": 0}},
+  "hooked": {"post_start": [{"command": ["x"]}]},
+  "configured": {"configs": [{"source": "text"}]},
+  "secret": {"secrets": [{"source": "env"}]}},
+ "configs": {"file": {"file": "/x"}, "text": {"content": "hello"}},
+ "secrets": {"env": {"environment": "TOKEN"}}}
+END`)
+	got, err := Compose{Project: "tvs", Line: func(s string) { t.Errorf("line %q", s) }}.Config(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]ServiceConfig{"plain": {}, "fixed": {Replicas: true},
+		"hooked":     {ComposeOnly: "it has post_start hooks"},
+		"configured": {ComposeOnly: "compose writes the config text into its containers"},
+		"secret":     {ComposeOnly: "compose writes the secret env into its containers"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+	if a := arguments(); !slices.Contains(a, "config") || !slices.Contains(a, "json") {
+		t.Errorf("arguments %q", a)
+	}
+	fakeDocker(t, "echo this is no JSON")
+	if _, err := (Compose{Project: "tvs"}).Config(t.Context()); err == nil || !strings.Contains(err.Error(), "printed no JSON") {
+		t.Errorf("err %v", err)
+	}
+}
+
+func TestUntrusted(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(dir string, f *Files) error
+		says   string // "": trusted
+	}{
+		{"as it should be", func(string, *Files) error { return nil }, ""},
+		{"no file", func(_ string, f *Files) error { f.Compose = nil; return nil }, "no compose file is named"},
+		{"relative directory", func(_ string, f *Files) error { f.Directory = "stack"; return nil }, "is not an absolute path"},
+		{"relative file", func(_ string, f *Files) error { f.Compose[0] = "compose.yaml"; return nil }, "is not an absolute path"},
+		{"absent file", func(dir string, f *Files) error { return os.Remove(f.Compose[0]) }, "no such file"},
+		{"absent directory", func(dir string, f *Files) error { f.Directory = dir + "/none"; return nil }, "no such file"},
+		{"writable by all", func(_ string, f *Files) error { return os.Chmod(f.Compose[0], 0o646) }, "compose.yaml can be written by others"},
+		{"writable by the group", func(_ string, f *Files) error { return os.Chmod(f.Compose[0], 0o664) }, "compose.yaml can be written by others"},
+		{"env file writable", func(_ string, f *Files) error { return os.Chmod(f.Env[0], 0o666) }, "env can be written by others"},
+		{"directory writable by the group", func(dir string, _ *Files) error { return os.Chmod(dir+"/stack", 0o775) }, "stack can be written by others"},
+		{"parent writable by the group", func(dir string, _ *Files) error { return os.Chmod(dir+"/above", 0o775) }, "above can be written by others"},
+		{"parent sticky", func(dir string, _ *Files) error { return os.Chmod(dir+"/above", os.ModeSticky|0o777) }, ""},
+		{"directory sticky", func(dir string, _ *Files) error { return os.Chmod(dir+"/stack", os.ModeSticky|0o777) }, "stack can be written by others"},
+		{".env writable", func(dir string, _ *Files) error {
+			return errors.Join(os.WriteFile(dir+"/stack/.env", nil, 0o600), os.Chmod(dir+"/stack/.env", 0o666))
+		}, ".env can be written by others"},
+		{"link into a writable directory", func(dir string, f *Files) error {
+			f.Compose = []string{dir + "/stack/link.yaml"}
+			return errors.Join(os.Mkdir(dir+"/open", 0o700), os.WriteFile(dir+"/open/c.yaml", nil, 0o600), os.Chmod(dir+"/open", 0o777),
+				os.Symlink(dir+"/open/c.yaml", dir+"/stack/link.yaml"))
+		}, "open can be written by others"},
+		{"link to a safe place", func(dir string, f *Files) error {
+			f.Compose = []string{dir + "/stack/link.yaml"}
+			return os.Symlink(dir+"/above/compose.yaml", dir+"/stack/link.yaml")
+		}, ""},
+		{"another's file", func(_ string, f *Files) error {
+			if os.Getuid() != 0 {
+				f.Compose[0] = "/nowhere" // only root can give a file away
+				return nil
+			}
+			return os.Chown(f.Compose[0], 12345, -1)
+		}, "compose.yaml belongs to neither root nor the owner"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			f := Files{Directory: dir + "/stack", Compose: []string{dir + "/above/compose.yaml"}, Env: []string{dir + "/stack/env"}}
+			if err := errors.Join(os.Mkdir(dir+"/stack", 0o755), os.Mkdir(dir+"/above", 0o755),
+				os.WriteFile(f.Compose[0], nil, 0o644), os.WriteFile(f.Env[0], nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.change(dir, &f); err != nil {
+				t.Fatal(err)
+			}
+			if f.Compose != nil && f.Compose[0] == "/nowhere" {
+				t.Skip("needs root to give a file away")
+			}
+			err := f.Untrusted()
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
+	}
+}

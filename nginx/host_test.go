@@ -1,0 +1,237 @@
+package nginx
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeUnit is an nginx whose master is the test's own process: its workers are
+// children with nginx's titles.
+type fakeUnit struct {
+	t       *testing.T
+	workers []*exec.Cmd
+	reload  func() error
+	stopped bool
+	reloads int
+}
+
+func (u *fakeUnit) MainPID(context.Context) (int, error) {
+	if u.stopped {
+		return 0, nil
+	}
+	return os.Getpid(), nil
+}
+
+func (u *fakeUnit) Reload(context.Context) error {
+	u.reloads++
+	return u.reload()
+}
+
+func (u *fakeUnit) start(title string) *exec.Cmd {
+	u.t.Helper()
+	path, err := exec.LookPath("sleep")
+	if err != nil {
+		u.t.Skip(err)
+	}
+	c := &exec.Cmd{Path: path, Args: []string{title, "1000"}}
+	if err := c.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	u.workers = append(u.workers, c)
+	return c
+}
+
+func (u *fakeUnit) end(c *exec.Cmd) {
+	_ = c.Process.Kill() // it may have ended
+	_ = c.Wait()
+}
+
+const title, leavingTitle = "nginx: worker process", "nginx: worker process is shutting down"
+
+// newHost has one worker; its reload replaces that by one that leaves and a new one.
+func newHost(t *testing.T, program string) (*Host, *fakeUnit) {
+	t.Helper()
+	if _, err := os.Stat("/proc/self/task/" + pid() + "/children"); err != nil {
+		t.Skip("the kernel does not list the children of a process")
+	}
+	u := &fakeUnit{t: t}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nginx")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+program+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	first := u.start(title)
+	u.reload = func() error {
+		u.end(first)
+		u.start(leavingTitle)
+		u.start(title)
+		return nil
+	}
+	t.Cleanup(func() {
+		for _, c := range u.workers {
+			u.end(c)
+		}
+	})
+	upstreams := filepath.Join(dir, "upstreams")
+	if err := os.Mkdir(upstreams, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return &Host{Label: "nginx.service", Dir: upstreams, Unit: u, Program: path}, u
+}
+
+func pid() string {
+	name, _ := os.Readlink("/proc/self")
+	return name
+}
+
+func contents(t *testing.T, h *Host) string {
+	t.Helper()
+	entries, err := os.ReadDir(h.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		text, _ := os.ReadFile(filepath.Join(h.Dir, e.Name()))
+		all = append(all, e.Name()+"="+string(text))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestHostPublishAndDrain(t *testing.T) {
+	h, u := newHost(t, "exit 0")
+	if err := h.Publish(t.Context(), map[string][]byte{"a.conf": []byte("A"), "b.conf": []byte("B")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, h); got != "a.conf=A b.conf=B" || u.reloads != 1 {
+		t.Errorf("%s, %d reloads", got, u.reloads)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 2*tick)
+	defer cancel()
+	if err := h.Drain(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err %v", err)
+	}
+	u.end(u.workers[1])
+	if err := h.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	u.stopped = true
+	if err := h.Drain(t.Context()); err != nil {
+		t.Errorf("of one that does not run: %v", err)
+	}
+}
+
+func TestHostPublishFails(t *testing.T) {
+	for _, c := range []struct {
+		name, program, text string
+		reload              func() error
+	}{
+		{"refused", "echo 'nginx: [emerg] no way in x:1' >&2; exit 1", "nginx.service does not accept the configuration: no way in x:1", nil},
+		{"not reloaded", "exit 0", "nginx.service cannot be reloaded: access denied", func() error { return errors.New("access denied") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, u := newHost(t, c.program)
+			if c.reload != nil {
+				u.reload = c.reload
+			}
+			if err := os.WriteFile(h.Dir+"/a.conf", []byte("before"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			err := h.Publish(t.Context(), map[string][]byte{"a.conf": []byte("A"), "b.conf": []byte("B")})
+			var config *ConfigError
+			if !errors.As(err, &config) || config.Error() != c.text {
+				t.Errorf("err %v", err)
+			}
+			if got := contents(t, h); got != "a.conf=before" {
+				t.Errorf("left %s", got)
+			}
+		})
+	}
+}
+
+// A reload that is not taken up: the wait ends with the caller's context here.
+func TestHostPublishWaitsForNewWorkers(t *testing.T) {
+	h, u := newHost(t, "exit 0")
+	u.reload = func() error { return nil }
+	ctx, cancel := context.WithTimeout(t.Context(), 3*tick)
+	defer cancel()
+	err := h.Publish(ctx, map[string][]byte{"a.conf": []byte("A")})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err %v", err)
+	}
+	if got := contents(t, h); got != "" {
+		t.Errorf("left %s", got)
+	}
+}
+
+func TestHostPublishCannotWrite(t *testing.T) {
+	h, u := newHost(t, "exit 0")
+	if err := os.Mkdir(h.Dir+"/.z.conf.new", 0o755); err != nil { // in the way
+		t.Fatal(err)
+	}
+	err := h.Publish(t.Context(), map[string][]byte{"a.conf": []byte("A"), "z.conf": []byte("Z")})
+	if err == nil || !strings.Contains(err.Error(), "cannot write nginx.service's upstreams") || u.reloads != 0 {
+		t.Errorf("%v, %d reloads", err, u.reloads)
+	}
+	if got := contents(t, h); got != ".z.conf.new=" {
+		t.Errorf("left %s", got)
+	}
+}
+
+func TestHostThatDoesNotRun(t *testing.T) {
+	h, u := newHost(t, "exit 0")
+	u.stopped = true
+	ctx, cancel := context.WithTimeout(t.Context(), 2*tick)
+	defer cancel()
+	if err := h.Reload(ctx); err == nil || u.reloads != 0 {
+		t.Errorf("%v, %d reloads", err, u.reloads)
+	}
+}
+
+func TestHostFactsAndTest(t *testing.T) {
+	h, _ := newHost(t, `case $1 in -v) echo 'nginx version: nginx/1.26.3' >&2;; -T) echo "include DIR/*.conf;";; -t) echo fine >&2;; esac`)
+	text, err := os.ReadFile(h.Program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.Program, []byte(strings.Replace(string(text), "DIR", h.Dir, 1)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	facts, err := h.Facts(t.Context())
+	if err != nil || facts.Version != "1.26.3" || !facts.Includes {
+		t.Errorf("%+v, %v", facts, err)
+	}
+	ok, output, err := h.Test(t.Context())
+	if !ok || err != nil || len(output) != 1 || output[0] != "fine" {
+		t.Errorf("%v, %q, %v", ok, output, err)
+	}
+	h.Program = "/nowhere/nginx"
+	if _, _, err := h.Test(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot run nginx") {
+		t.Errorf("err %v", err)
+	}
+	if _, err := h.Facts(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot run nginx") {
+		t.Errorf("err %v", err)
+	}
+}
+
+func TestWorkers(t *testing.T) {
+	_, u := newHost(t, "")
+	leaves := u.start(leavingTitle)
+	u.start("nginx: cache manager process")
+	for start := time.Now(); ; runtime.Gosched() { // until they have their titles
+		serving, leaving, err := workers(os.Getpid())
+		if err == nil && len(serving) == 1 && len(leaving) == 1 && serving[0] == u.workers[0].Process.Pid && leaving[0] == leaves.Process.Pid {
+			return
+		}
+		if time.Since(start) > 10*time.Second {
+			t.Fatalf("%v, %v, %v", serving, leaving, err)
+		}
+	}
+}
