@@ -14,12 +14,10 @@ type activity struct {
 	mu    sync.Mutex
 	count int
 	timer *time.Timer
-	zero  chan struct{} // closed while count is 0
 }
 
 func newActivity(idle time.Duration) *activity {
-	a := &activity{idle: idle, expired: make(chan struct{}, 1), zero: make(chan struct{})}
-	close(a.zero)
+	a := &activity{idle: idle, expired: make(chan struct{}, 1)}
 	a.rest()
 	return a
 }
@@ -28,7 +26,6 @@ func (a *activity) begin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.count++; a.count == 1 {
-		a.zero = make(chan struct{})
 		if a.timer != nil {
 			a.timer.Stop()
 		}
@@ -39,7 +36,6 @@ func (a *activity) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.count--; a.count == 0 {
-		close(a.zero)
 		a.rest()
 	}
 }

@@ -4,13 +4,43 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/nginx"
 )
+
+// balancer is one running nginx and what is known of it. What findBalancers sets
+// belongs to whoever publishes; the rest is guarded by the site's mu.
+type balancer struct {
+	name     string // replica or unit
+	service  string // compose service; empty for a unit
+	state    string
+	since    time.Time
+	backends []dockerops.Backend
+	peers    []dockerops.Replica // itself; none for a unit, which reaches every address
+	control  control
+
+	met       bool // facts and published hold
+	facts     nginx.Facts
+	published map[string][]byte // the files in force, by name; nil when that is not known
+	problem   string            // of the last attempt to reach it or to publish
+}
+
+// control is how one nginx is worked: nginx.Container or nginx.Host.
+type control interface {
+	Facts(ctx context.Context) (nginx.Facts, error)
+	Publish(ctx context.Context, files map[string][]byte) error
+	Reload(ctx context.Context) error
+	Test(ctx context.Context) (ok bool, output []string, err error)
+	Drain(ctx context.Context) error
+}
 
 // executor runs programs in one container.
 type executor struct {
@@ -39,8 +69,8 @@ func (u unit) MainPID(ctx context.Context) (int, error) {
 	return state.MainPID, err
 }
 
-// findBalancers returns the nginx that run now. One that was not known, because
-// it is new or was restarted, is asked for its facts.
+// findBalancers returns the nginx that run now, sorted by name, those that were
+// known with what is known of them.
 func (s *site) findBalancers(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {
 	found := map[string]*balancer{}
 	for _, service := range p.Nginx() {
@@ -48,8 +78,8 @@ func (s *site) findBalancers(ctx context.Context, p *dockerops.Project, host *ho
 			if !r.Running() {
 				continue
 			}
-			key := r.ID + "@" + r.Started.String()
-			found[key] = &balancer{name: r.Name, service: service.Name, state: r.State, since: r.Started,
+			found[r.ID+"@"+r.Started.String()] = &balancer{name: r.Name, service: service.Name, state: r.State, since: r.Started,
+				backends: service.Settings.Balances, peers: []dockerops.Replica{r},
 				control: &nginx.Container{Label: r.Name, Dir: service.Settings.UpstreamDir, Exec: executor{s.d.engine, r.ID}}}
 		}
 	}
@@ -59,26 +89,20 @@ func (s *site) findBalancers(ctx context.Context, p *dockerops.Project, host *ho
 			return nil, err
 		}
 		if state.MainPID != 0 {
-			key := fmt.Sprintf("%s@%d", host.Unit, state.MainPID)
-			found[key] = &balancer{name: host.Unit, state: state.ActiveState, since: state.Since,
-				control: &nginx.Host{Label: host.Unit, Dir: path.Clean(host.Upstreams), Unit: unit{s.d, host.Unit}}}
+			found[fmt.Sprintf("%s@%d", host.Unit, state.MainPID)] = &balancer{name: host.Unit, state: state.ActiveState, since: state.Since,
+				backends: host.backends,
+				control:  &nginx.Host{Label: host.Unit, Dir: path.Clean(host.Upstreams), Unit: unit{s.d, host.Unit}}}
 		}
 	}
 	s.mu.Lock()
-	known := s.balancers
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	for key, fresh := range found {
-		if old := known[key]; old != nil {
+		if old := s.balancers[key]; old != nil {
+			old.state, old.backends, old.peers = fresh.state, fresh.backends, fresh.peers
 			found[key] = old
-			continue
-		}
-		if err := s.meet(ctx, p, host, fresh); err != nil {
-			return nil, err
 		}
 	}
-	s.mu.Lock()
 	s.balancers = found
-	s.mu.Unlock()
 	return sortBalancers(found), nil
 }
 
@@ -86,16 +110,26 @@ func sortBalancers(found map[string]*balancer) []*balancer {
 	return slices.SortedFunc(maps.Values(found), func(a, b *balancer) int { return strings.Compare(a.name, b.name) })
 }
 
-// meet asks an nginx what it has in force. What a start script wrote is not what
-// we would: names in it were resolved at its start and may be stale by now.
-func (s *site) meet(ctx context.Context, p *dockerops.Project, host *hostNginx, b *balancer) error {
+// meet asks an nginx that is new, was restarted, or was reloaded by somebody's
+// command what it has in force. What a start script wrote is not what we would:
+// names in it were resolved at its start and may be stale by now.
+func (s *site) meet(ctx context.Context, b *balancer) error {
+	s.mu.Lock()
+	met := b.met
+	s.mu.Unlock()
+	if met {
+		return nil
+	}
 	facts, err := b.control.Facts(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
+		b.problem = err.Error()
 		return err
 	}
-	b.facts = facts
+	b.met, b.problem, b.facts, b.published = true, "", facts, nil
 	present := map[string][]byte{}
-	for _, backend := range s.backendsOf(p, host, b) {
+	for _, backend := range b.backends {
 		name := nginx.Upstream{Name: backend.Service}.File()
 		contents, there := facts.Files[name]
 		if !there {
@@ -105,4 +139,84 @@ func (s *site) meet(ctx context.Context, p *dockerops.Project, host *hostNginx, 
 	}
 	b.published = present
 	return nil
+}
+
+// forget makes the next look ask every nginx anew.
+func (s *site) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.balancers {
+		b.met = false
+	}
+}
+
+// publishTo gives one nginx its files, unless it has them.
+func (s *site) publishTo(ctx context.Context, b *balancer, files map[string][]byte) error {
+	s.mu.Lock()
+	same, facts := b.published != nil && maps.EqualFunc(b.published, files, slices.Equal), b.facts
+	s.mu.Unlock()
+	if same {
+		return nil
+	}
+	var err error
+	if facts.Includes {
+		all := maps.Clone(files)
+		if facts.NeedsGrace {
+			all[nginx.GraceFile] = nginx.Grace()
+		}
+		err = b.control.Publish(ctx, all)
+	} else {
+		err = b.control.Reload(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		// It may have come to some of it: what is in force has to be found out again.
+		b.problem, b.published = err.Error(), nil
+		return err
+	}
+	b.problem, b.published = "", files
+	return nil
+}
+
+// render makes the files of one nginx, with addresses that it can reach.
+func (b *balancer) render(project string, members map[string][]dockerops.Replica) map[string][]byte {
+	files := map[string][]byte{}
+	for _, backend := range b.backends {
+		u := nginx.Upstream{Name: backend.Service, Project: project}
+		for _, r := range members[backend.Service] {
+			if address := r.Address(b.peers); address != "" {
+				u.Servers = append(u.Servers, nginx.Server{Address: net.JoinHostPort(address, strconv.Itoa(backend.Port)), Replica: r.Name})
+			}
+		}
+		files[u.File()] = u.Render()
+	}
+	return files
+}
+
+// publicationPatience is how long a reader waits for a publication under way before
+// it takes what was known before.
+const publicationPatience = time.Second
+
+// balancersNow returns the running nginx, with what is in force in them. One that
+// cannot be asked has its problem.
+func (s *site) balancersNow(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {
+	patient, cancel := context.WithTimeout(ctx, publicationPatience)
+	defer cancel()
+	if s.lock(patient) != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return sortBalancers(s.balancers), nil
+	}
+	defer s.unlock()
+	running, err := s.findBalancers(ctx, p, host)
+	if err != nil {
+		return nil, err
+	}
+	var group sync.WaitGroup
+	for _, b := range running {
+		group.Go(func() { _ = s.meet(ctx, b) }) // its error is b's problem
+	}
+	group.Wait()
+	return running, nil
 }

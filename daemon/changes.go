@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -25,7 +26,6 @@ type intent struct {
 	request dockerops.Request
 	summary string         // "scale webapp from 1 to 3"
 	desired map[string]int // the counts to keep from now on, by service
-	stopped bool           // the project is to be stopped afterwards
 }
 
 // change answers a request for a change: with a plan for a dry run, else with an
@@ -106,8 +106,12 @@ func (s *site) carryOut(ctx context.Context, o *operation, c change) (string, er
 	}
 	o.update(func(r *ipc.Operation) { r.Summary = want.summary })
 	o.planned(describeSteps(plan))
-	if err := s.d.engine.Apply(ctx, p, plan, s, s.composer(p, o), o.progress); err != nil {
+	compose, err := s.d.compose(p, o.line)
+	if err != nil {
 		return "", err
+	}
+	if err := s.d.engine.Apply(ctx, p, plan, s, compose, o.progress); err != nil {
+		return "", takenBack(plan, err)
 	}
 	if !plan.Empty() {
 		s.warn(o)
@@ -115,7 +119,26 @@ func (s *site) carryOut(ctx context.Context, o *operation, c change) (string, er
 	if err := s.keep(p, want); err != nil {
 		return "", &ipc.Error{Code: ipc.CodeState, Message: "the change was made, but cannot be kept for a restart: " + err.Error()}
 	}
-	return s.outcome(want, plan), nil
+	result, err := s.outcome(ctx, want)
+	if plan.Empty() {
+		result += " already: nothing to do"
+	}
+	return result, err
+}
+
+// takenBack says what became of a change that failed because a replica did not
+// become ready.
+func takenBack(plan *dockerops.Plan, err error) error {
+	var notReady *dockerops.NotReadyError
+	if !errors.As(err, &notReady) {
+		return err
+	}
+	refusal := describeError(err)
+	refusal.Message += "; what was started for this has been stopped again"
+	if slices.ContainsFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind == dockerops.StepCreate || s.Kind == dockerops.StepCompose }) {
+		refusal.Message = notReady.Error() + "; what was new has been removed again"
+	}
+	return refusal
 }
 
 // warn says in what way the nginx may have lost requests by the change.
@@ -133,12 +156,20 @@ func (s *site) warn(o *operation) {
 // the replicas as they were seen.
 func (s *site) keep(p *dockerops.Project, want intent) error {
 	return s.d.state.update(s.name, func(k *projectState) {
-		k.Stopped = want.stopped
-		for name := range want.request.Goals {
-			k.Exited = slices.DeleteFunc(k.Exited, func(id string) bool {
-				return slices.ContainsFunc(p.Service(name).Replicas, func(r dockerops.Replica) bool { return r.ID == id })
-			})
+		for name, goal := range want.request.Goals {
+			if goal.Running {
+				delete(k.Stopped, name)
+			} else {
+				k.Stopped[name] = true
+			}
 		}
+		// What was asked for settles what somebody meant by ending a replica.
+		k.Exited = slices.DeleteFunc(k.Exited, func(id string) bool {
+			return slices.ContainsFunc(p.Services, func(service dockerops.Service) bool {
+				_, asked := want.request.Goals[service.Name]
+				return asked && slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return r.ID == id })
+			})
+		})
 		maps.Copy(k.Desired, want.desired)
 		for _, service := range p.Services {
 			if service.Spec != nil && len(service.Settings.Balances) == 0 {
@@ -148,21 +179,46 @@ func (s *site) keep(p *dockerops.Project, want intent) error {
 	})
 }
 
-func (s *site) outcome(want intent, plan *dockerops.Plan) string {
+// outcome says what the services have now, which can be less than ready: a replica
+// that is paused, or restarts over and over, is left as it is.
+func (s *site) outcome(ctx context.Context, want intent) (string, error) {
+	p, _, err := s.d.observe(ctx, s.name)
+	if err != nil {
+		return "", err
+	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(want.request.Goals)) {
-		goal := want.request.Goals[name]
-		state := "stopped"
-		if goal.Running {
-			state = "ready"
+		goal, replicas := want.request.Goals[name], []dockerops.Replica(nil)
+		if service := p.Service(name); service != nil {
+			replicas = service.Replicas
 		}
-		parts = append(parts, fmt.Sprintf("%s has %d %s %s", name, goal.Count, state, plural(goal.Count, "replica")))
+		ready := len(s.readyOf(ctx, p, name, replicas))
+		switch {
+		case !goal.Running:
+			parts = append(parts, fmt.Sprintf("%s has %d stopped %s", name, len(replicas), plural(len(replicas), "replica")))
+		case ready < len(replicas):
+			parts = append(parts, fmt.Sprintf("%s has %d %s, but only %d ready", name, len(replicas), plural(len(replicas), "replica"), ready))
+		default:
+			parts = append(parts, fmt.Sprintf("%s has %d ready %s", name, ready, plural(ready, "replica")))
+		}
 	}
-	text := strings.Join(parts, ", ")
-	if plan.Empty() {
-		text += " already: nothing to do"
+	return strings.Join(parts, ", "), nil
+}
+
+// readyOf returns the replicas that are ready: healthy, or without a health check
+// listening where nginx balances them, else running.
+func (s *site) readyOf(ctx context.Context, p *dockerops.Project, name string, replicas []dockerops.Replica) []dockerops.Replica {
+	_, isBalanced := p.Backends[name]
+	if isBalanced {
+		s.look(ctx, replicas, p.Probe(name))
 	}
-	return text
+	var ready []dockerops.Replica
+	for _, r := range replicas {
+		if r.Running() && (r.Health == "healthy" || r.Health == "" && (!isBalanced || s.listens(r))) {
+			ready = append(ready, r)
+		}
+	}
+	return ready
 }
 
 func plural(n int, word string) string {
@@ -172,25 +228,14 @@ func plural(n int, word string) string {
 	return word + "s"
 }
 
-// desired is the count that is kept for a service, else what runs.
-func desired(p *dockerops.Project, kept projectState, name string) int {
-	if n, ok := kept.Desired[name]; ok {
-		return n
-	}
-	service := p.Service(name)
-	if service == nil {
-		return 0
-	}
-	running := 0
-	for i := range service.Replicas {
-		if service.Replicas[i].Running() {
-			running++
-		}
-	}
-	if kept.Stopped {
+// existingCount is how many replicas a service has, running or not. A change that is relative
+// to what is there starts from it, also when it is not what was last asked for:
+// what somebody else did is adopted, not undone.
+func existingCount(p *dockerops.Project, name string) int {
+	if service := p.Service(name); service != nil {
 		return len(service.Replicas)
 	}
-	return running
+	return 0
 }
 
 // balanced returns the services that start, stop and reset act on: those that an
@@ -217,18 +262,18 @@ func postScale(d *Daemon, r *http.Request) (any, error) {
 	if len(request.Services) == 0 {
 		return nil, &ipc.Error{Code: ipc.CodeServiceRequired, Message: "cannot scale: no service is named"}
 	}
-	return d.change(r, request.DryRun, change{"scale", func(p *dockerops.Project, kept projectState) (intent, error) {
-		return scaleTo(p, kept, request.Services), nil
+	return d.change(r, request.DryRun, change{"scale", func(p *dockerops.Project, _ projectState) (intent, error) {
+		return scaleTo(p, request.Services), nil
 	}})
 }
 
 // scaleTo wants running replicas in the given numbers.
-func scaleTo(p *dockerops.Project, kept projectState, counts map[string]int) intent {
+func scaleTo(p *dockerops.Project, counts map[string]int) intent {
 	goals := map[string]dockerops.Goal{}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		goals[name] = dockerops.Goal{Count: counts[name], Running: true}
-		parts = append(parts, fmt.Sprintf("%s from %d to %d", name, desired(p, kept, name), counts[name]))
+		parts = append(parts, fmt.Sprintf("%s from %d to %d", name, existingCount(p, name), counts[name]))
 	}
 	return intent{request: dockerops.Request{Goals: goals}, summary: "scale " + strings.Join(parts, ", "), desired: maps.Clone(counts)}
 }
@@ -254,12 +299,12 @@ func postAdjust(d *Daemon, r *http.Request) (any, error) {
 			}
 			name = names[0]
 		}
-		before := desired(p, kept, name)
+		before := existingCount(p, name)
 		after := before + request.By
 		if request.By < 0 {
 			after = max(after, min(before, 1)) // only scale SERVICE 0 goes to none
 		}
-		return scaleTo(p, kept, map[string]int{name: after}), nil
+		return scaleTo(p, map[string]int{name: after}), nil
 	}})
 }
 
@@ -281,12 +326,12 @@ func postReset(d *Daemon, r *http.Request) (any, error) {
 		for _, name := range names {
 			count := request.Count
 			if count == 0 {
-				count = desired(p, kept, name)
+				count = existingCount(p, name)
 			}
 			goals[name], counts[name] = dockerops.Goal{Count: count}, count
 			parts = append(parts, fmt.Sprintf("%s to %d stopped %s", name, count, plural(count, "replica")))
 		}
-		return intent{request: dockerops.Request{Goals: goals}, stopped: true, desired: counts,
+		return intent{request: dockerops.Request{Goals: goals}, desired: counts,
 			summary: "reset " + strings.Join(parts, ", ")}, nil
 	}})
 }
@@ -303,9 +348,9 @@ func postStart(d *Daemon, r *http.Request) (any, error) {
 		}
 		goals, counts := map[string]dockerops.Goal{}, map[string]int{}
 		for _, name := range names {
-			count, ok := kept.Desired[name]
-			if !ok {
-				count = len(p.Service(name).Replicas)
+			count := existingCount(p, name)
+			if count == 0 {
+				count = kept.Desired[name]
 			}
 			goals[name], counts[name] = dockerops.Goal{Count: count, Running: true}, count
 		}
@@ -332,6 +377,6 @@ func postStop(d *Daemon, r *http.Request) (any, error) {
 		if request.Dependencies {
 			summary += " and what they depend on"
 		}
-		return intent{request: dockerops.Request{Goals: goals, StopDependencies: request.Dependencies}, stopped: true, summary: summary}, nil
+		return intent{request: dockerops.Request{Goals: goals, StopDependencies: request.Dependencies}, summary: summary}, nil
 	}})
 }

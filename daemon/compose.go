@@ -34,7 +34,7 @@ func putDeclaration(d *Daemon, r *http.Request) (any, error) {
 			filepath.Join(d.config.ProjectDir, name+".toml")), Hint: "edit that file, or run tvsctl up without -f"}
 	}
 	files := dockerops.Files{Directory: request.Directory, Compose: request.Files, Env: request.EnvFiles, Profiles: request.Profiles}
-	if err := files.Untrusted(); err != nil {
+	if err := files.Untrusted(true); err != nil {
 		return nil, badRequest("cannot declare project %s: %v", name, err)
 	}
 	if err := d.state.update(name, func(k *projectState) { k.Files = &files }); err != nil {
@@ -43,6 +43,8 @@ func putDeclaration(d *Daemon, r *http.Request) (any, error) {
 	d.log.notice(eventDeclared, fmt.Sprintf("Project %s is declared by %s.", name, strings.Join(files.Compose, " and ")), fields{"TVS_PROJECT": name})
 	return request, nil
 }
+
+const ownsTheHost = "who writes a compose file that root runs owns the host"
 
 // declared returns the files of a project that up and down may use.
 func (d *Daemon) declared(ctx context.Context, name, verb string) (*dockerops.Project, dockerops.Files, error) {
@@ -61,9 +63,9 @@ func (d *Daemon) declared(ctx context.Context, name, verb string) (*dockerops.Pr
 		return nil, files, &ipc.Error{Code: ipc.CodeBadRequest, Message: fmt.Sprintf("cannot bring project %s %s: tvsctl does not know its compose files", name, verb),
 			Hint: "declare them once, as root: tvsctl up -f DIR"}
 	}
-	if err := files.Untrusted(); err != nil {
+	if err := files.Untrusted(true); err != nil {
 		return nil, files, &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot bring project %s %s: %v", name, verb, err),
-			Hint: "who writes the compose file owns the host"}
+			Hint: ownsTheHost}
 	}
 	return p, files, nil
 }
@@ -89,17 +91,24 @@ func postUp(d *Daemon, r *http.Request) (any, error) {
 // up runs compose with the desired counts, waits until the balanced replicas are
 // ready, and publishes them.
 func (s *site) up(ctx context.Context, o *operation, build bool) (string, error) {
-	_, files, err := s.d.declared(ctx, s.name, "up")
+	before, files, err := s.d.declared(ctx, s.name, "up")
 	if err != nil {
 		return "", err
 	}
-	compose := dockerops.Compose{Project: s.name, Files: files, Line: o.line}
+	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
 	kept := s.d.state.project(s.name)
 	known, err := compose.Config(ctx)
 	if err != nil {
 		return "", err
 	}
-	maps.DeleteFunc(kept.Desired, func(service string, _ int) bool { _, there := known[service]; return !there })
+	// What somebody else scaled is adopted; what the files no longer have is forgotten.
+	gone := func(service string) bool { _, there := known[service]; return !there }
+	maps.DeleteFunc(kept.Desired, func(service string, _ int) bool { return gone(service) })
+	for service := range kept.Desired {
+		if n := existingCount(before, service); n > 0 {
+			kept.Desired[service] = n
+		}
+	}
 	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, build, kept.Desired) }); err != nil {
 		return "", err
 	}
@@ -119,18 +128,31 @@ func (s *site) up(ctx context.Context, o *operation, build bool) (string, error)
 				return s.d.engine.WaitReady(ctx, replica.ID, p.Probe(service), p.Service(service).Settings.ReadyTimeout)
 			})
 			if err != nil {
-				return "", fmt.Errorf("project %s is up, but %w", s.name, err)
+				refusal := describeError(err)
+				refusal.Message = fmt.Sprintf("project %s is up, but %s", s.name, refusal.Message)
+				return "", refusal
 			}
 		}
 	}
 	if err := s.step(o, "publish to nginx", func() error { return s.sync(ctx) }); err != nil {
 		return "", err
 	}
-	want := scaleTo(p, kept, counts)
+	want := scaleTo(p, counts)
 	if err := s.keep(p, want); err != nil {
 		return "", err
 	}
-	return s.name + " is up: " + s.outcome(want, &dockerops.Plan{Steps: make([]dockerops.Step, 1)}), nil
+	err = s.d.state.update(s.name, func(k *projectState) {
+		maps.DeleteFunc(k.Desired, func(service string, _ int) bool { return gone(service) })
+		maps.DeleteFunc(k.Specs, func(service string, _ *dockerops.Spec) bool { return gone(service) })
+	})
+	if err != nil {
+		return "", err
+	}
+	result, err := s.outcome(ctx, want)
+	if result != "" {
+		result = ": " + result
+	}
+	return s.name + " is up" + result, err
 }
 
 // step runs one step that is not part of a plan.
@@ -161,7 +183,7 @@ func postDown(d *Daemon, r *http.Request) (any, error) {
 		if err != nil {
 			return "", err
 		}
-		compose := dockerops.Compose{Project: name, Files: files, Line: o.line}
+		compose := dockerops.Compose{Project: name, Files: files, Declared: true, Line: o.line}
 		err = s.step(o, "let docker compose take down "+name, func() error { return compose.Down(ctx) })
 		return name + " is down; its desired counts are kept", err
 	})
@@ -175,46 +197,62 @@ var injects = regexp.MustCompile(`(?m)^\s*(post_start|content|configs|secrets|in
 // viaCompose returns the services among the goals that only compose can create
 // further replicas of.
 func (d *Daemon) viaCompose(ctx context.Context, p *dockerops.Project, goals map[string]dockerops.Goal) (map[string]bool, error) {
-	grows := false
-	for name, goal := range goals {
-		grows = grows || goal.Running && goal.Count > len(p.Service(name).Replicas)
+	var growing []string
+	for _, name := range slices.Sorted(maps.Keys(goals)) {
+		if goals[name].Count > len(p.Service(name).Replicas) {
+			growing = append(growing, name)
+		}
 	}
-	files, _, err := d.files(p)
-	if err != nil || !grows {
+	compose, err := d.compose(p, nil)
+	if err != nil || len(growing) == 0 {
 		return nil, err
 	}
 	suspect := false
-	for _, path := range files.Compose {
+	for _, path := range compose.Files.Compose {
 		text, err := os.ReadFile(path)
 		suspect = suspect || err == nil && injects.Match(text)
 	}
 	if !suspect {
 		return nil, nil
 	}
-	config, err := dockerops.Compose{Project: p.Name, Files: files}.Config(ctx)
+	config, err := compose.Config(ctx)
 	if err != nil {
 		return nil, err
 	}
 	via := map[string]bool{}
-	for name := range goals {
-		if config[name].ComposeOnly == "" {
+	for _, name := range growing {
+		why := config[name].ComposeOnly
+		if why == "" {
 			continue
 		}
-		if err := files.Untrusted(); err != nil {
-			return nil, &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot scale %s: only docker compose can create its replicas (%s), and %v",
-				name, config[name].ComposeOnly, err)}
+		refuse := func(code ipc.Code, hint, format string, args ...any) error {
+			return &ipc.Error{Code: code, Hint: hint, Message: fmt.Sprintf("cannot scale %s: only docker compose can create its replicas (%s), ", name, why) +
+				fmt.Sprintf(format, args...)}
+		}
+		if !goals[name].Running {
+			return nil, refuse(ipc.CodeNotScalable, fmt.Sprintf("tvsctl scale %s N, then tvsctl stop", name), "and it starts them")
+		}
+		if err := compose.Files.Untrusted(compose.Declared); err != nil {
+			return nil, refuse(ipc.CodeForbidden, ownsTheHost, "and %v", err)
+		}
+		hash, err := compose.Hash(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		// The labels do not hold the environment and the profiles that the user had.
+		if spec := p.Service(name).Spec; spec.Hash() != hash {
+			return nil, refuse(ipc.CodeNotScalable, "tvsctl up makes them equal; a stack that needs an environment is declared with tvsctl up -f … --env-file",
+				"and its compose file no longer says what its replicas were made from")
 		}
 		via[name] = true
 	}
 	return via, nil
 }
 
-func (s *site) composer(p *dockerops.Project, o *operation) dockerops.Composer {
-	files, _, err := s.d.files(p)
-	if err != nil {
-		files = p.Files
-	}
-	return dockerops.Compose{Project: p.Name, Files: files, Line: o.line}
+// compose is the plugin for a project, with the declared files or those that compose noted.
+func (d *Daemon) compose(p *dockerops.Project, line func(string)) (dockerops.Compose, error) {
+	files, declared, err := d.files(p)
+	return dockerops.Compose{Project: p.Name, Files: files, Declared: declared, Line: line}, err
 }
 
 // getOverride writes down the desired counts in the form that the project's own
@@ -228,17 +266,17 @@ func getOverride(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, _, err := d.files(p)
+	compose, err := d.compose(p, nil)
 	if err != nil {
 		return nil, err
 	}
-	config, err := dockerops.Compose{Project: name, Files: files}.Config(r.Context())
+	config, err := compose.Config(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	override := ipc.Override{YAML: renderOverride(name, d.state.project(name).Desired, config)}
-	if len(files.Compose) > 0 {
-		first := files.Compose[0]
+	if len(compose.Files.Compose) > 0 {
+		first := compose.Files.Compose[0]
 		override.File = strings.TrimSuffix(first, filepath.Ext(first)) + ".override" + filepath.Ext(first)
 	}
 	return override, nil

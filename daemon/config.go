@@ -58,6 +58,9 @@ func readProjectConfig(dir, project string) (projectConfig, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return projectConfig{}, fmt.Errorf("cannot read %s: unknown key %s", path, unknown[0])
 	}
+	if c.Directory != "" && len(c.Compose) == 0 {
+		return projectConfig{}, fmt.Errorf("cannot read %s: it has a directory, but no files", path)
+	}
 	if c.Nginx == nil {
 		return c, nil
 	}

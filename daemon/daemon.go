@@ -13,9 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +54,8 @@ type Daemon struct {
 	activity *activity
 	life     context.Context // ends when the daemon stops
 
+	began    chan struct{} // gets a value when an operation begins
+	group    uint32        // whose members may use the socket
 	guarding chan struct{} // closed when the guard has looked for the first time
 	once     sync.Once
 
@@ -60,23 +64,21 @@ type Daemon struct {
 	again   map[string]chan struct{}
 	running map[string]*operation
 	recent  []*operation
-	docker  error // why the engine cannot be used, as the guard last saw it
+	docker  error             // why the engine cannot be used, as the guard last saw it
+	broken  map[string]string // by project: what is wrong with its file
 }
 
-// New opens what the daemon works with. State that cannot be used is no error
-// here: it is said to every client that wants a change.
-func New(config Config) (*Daemon, error) {
-	engine, err := dockerops.Open()
-	if err != nil {
-		return nil, err
-	}
-	d := &Daemon{config: config, engine: engine, state: openStore(config.StateDir), log: newLogbook(config.Log),
-		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}}
+// New opens what the daemon works with. State or an engine that cannot be used is no
+// error here, it is said to every client: a daemon that ends for it would only be
+// started again and again.
+func New(config Config) *Daemon {
+	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
+		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, broken: map[string]string{}, began: make(chan struct{}, 1)}
 	if d.state.broken != nil {
 		d.log.error(eventState, "Changes are refused: "+d.state.broken.Error(), nil)
 	}
 	d.closeInterrupted()
-	return d, nil
+	return d
 }
 
 // closeInterrupted gives the operations that an earlier life of the daemon did not
@@ -108,6 +110,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 		return fmt.Errorf("cannot use the socket: %v", err)
 	}
 	defer socket.Close()
+	d.group = groupOf(listener.Addr().String())
 	d.log.info(eventStarted, fmt.Sprintf("tvsctld %s serves %s.", d.config.Version, listener.Addr()), nil)
 	d.activity.begin() // until the guard knows whether there is anything to guard
 	go d.guard(life)
@@ -118,30 +121,20 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	systemd.Ready()
 	d.showStatus()
 	for {
-		server := &http.Server{Handler: d.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
-			WriteTimeout: writeTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: nil,
-			ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-				if c, ok := c.(*conn); ok {
-					return withPeer(ctx, c.peer)
-				}
-				return ctx
-			}}
-		// One request a connection: a kept one would hold up the end.
-		server.SetKeepAlivesEnabled(false)
-		gate := newGate(listener, d.activity, d.log)
-		served := make(chan error, 1)
-		go func() { served <- server.Serve(gate) }()
+		gate, served := d.serve(listener)
 		idle, err := d.wait(ctx, served)
 		if err != nil {
 			return err
 		}
 		listener.Close()
 		<-served
-		gate.drained()
 		if !idle {
-			break
+			systemd.Stopping()
+			d.finish(gate)
+			d.log.info(eventStopped, "tvsctld ends: it was told to.", nil)
+			return d.state.close()
 		}
-		if d.activity.quiet() {
+		if d.drained(gate) && d.activity.quiet() {
 			d.log.info(eventStopped, fmt.Sprintf("tvsctld ends: there was nothing to do for %v. The next command starts it again.", d.config.Idle), nil)
 			systemd.Stopping()
 			return d.state.close()
@@ -151,20 +144,29 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 			return err
 		}
 	}
-	systemd.Stopping()
-	d.finish()
-	d.log.info(eventStopped, "tvsctld ends: it was told to.", nil)
-	return d.state.close()
+}
+
+// serve begins to accept connections.
+func (d *Daemon) serve(listener *net.UnixListener) (*gate, <-chan error) {
+	server := &http.Server{Handler: d.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, MaxHeaderBytes: 64 << 10,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if c, ok := c.(*conn); ok {
+				return withPeer(ctx, c.peer)
+			}
+			return ctx
+		}}
+	// One request a connection: a kept one would hold up the end.
+	server.SetKeepAlivesEnabled(false)
+	gate, served := newGate(listener, d.activity, d.log), make(chan error, 1)
+	go func() { served <- server.Serve(gate) }()
+	return gate, served
 }
 
 // wait returns when it is time to stop serving: idle, or told to.
 func (d *Daemon) wait(ctx context.Context, served <-chan error) (idle bool, err error) {
-	var ping <-chan time.Time
-	if interval := systemd.Watchdog(); interval > 0 {
-		ticker := time.NewTicker(interval)
-		defer ticker.Stop()
-		ping = ticker.C
-	}
+	ping, stop := watchdog()
+	defer stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -181,6 +183,50 @@ func (d *Daemon) wait(ctx context.Context, served <-chan error) (idle bool, err 
 	}
 }
 
+// watchdog ticks when systemd wants to hear that the daemon is alive.
+func watchdog() (<-chan time.Time, func()) {
+	interval := systemd.Watchdog()
+	if interval <= 0 {
+		return nil, func() {}
+	}
+	ticker := time.NewTicker(interval)
+	return ticker.C, ticker.Stop
+}
+
+// drained waits until no accepted connection is open. It reports false as soon as
+// one of them has begun an operation, which others must be served beside.
+func (d *Daemon) drained(g *gate) bool {
+	ping, stop := watchdog()
+	defer stop()
+	empty := make(chan struct{})
+	go func() {
+		g.drained()
+		close(empty)
+	}()
+	select {
+	case <-d.began: // of before
+	default:
+	}
+	for {
+		if d.operating() {
+			return false
+		}
+		select {
+		case <-empty:
+			return true
+		case <-d.began:
+		case <-ping:
+			systemd.Alive()
+		}
+	}
+}
+
+func (d *Daemon) operating() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.running) > 0
+}
+
 func reopen(socket *os.File) (*net.UnixListener, error) {
 	listener, err := net.FileListener(socket)
 	if err != nil {
@@ -194,8 +240,9 @@ func reopen(socket *os.File) (*net.UnixListener, error) {
 	return unix, nil
 }
 
-// finish lets running operations come to their end, within stopPatience.
-func (d *Daemon) finish() {
+// finish lets running operations come to their end, within stopPatience, and their
+// clients hear of it.
+func (d *Daemon) finish(g *gate) {
 	deadline := time.NewTimer(stopPatience)
 	defer deadline.Stop()
 	for {
@@ -206,19 +253,22 @@ func (d *Daemon) finish() {
 		}
 		d.mu.Unlock()
 		if next == nil {
+			break
+		}
+		select {
+		case <-next.done:
+		case <-deadline.C:
 			return
 		}
-		for n := 0; !next.snapshot().State.Finished(); {
-			events, more := next.eventsFrom(n)
-			if n += len(events); len(events) > 0 {
-				continue
-			}
-			select {
-			case <-more:
-			case <-deadline.C:
-				return
-			}
-		}
+	}
+	empty := make(chan struct{})
+	go func() {
+		g.drained()
+		close(empty)
+	}()
+	select {
+	case <-empty:
+	case <-time.After(headerTimeout): // a client that sends nothing
 	}
 }
 
@@ -252,11 +302,29 @@ func (d *Daemon) setDocker(err error) {
 	}
 }
 
+// setConfigured notes what is wrong with a project's file, and says so when it changes.
+func (d *Daemon) setConfigured(name string, err error) {
+	d.mu.Lock()
+	before := d.broken[name]
+	if delete(d.broken, name); err != nil {
+		d.broken[name] = err.Error()
+	}
+	d.mu.Unlock()
+	if err != nil && err.Error() != before {
+		d.log.error(eventConfigured, err.Error()+".", fields{"TVS_PROJECT": name})
+	}
+}
+
 // problems are those of the daemon as a whole.
 func (d *Daemon) problems() []string {
 	var list []string
 	if d.state.broken != nil {
 		list = append(list, d.state.broken.Error()+"; changes are refused")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(d.broken)) {
+		list = append(list, d.broken[name])
 	}
 	return list
 }

@@ -42,10 +42,7 @@ func newStack(t *testing.T) *stack {
 // serve runs a daemon until the test ends.
 func serve(t *testing.T, config Config) (*ipc.Client, *Daemon) {
 	t.Helper()
-	d, err := New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(config)
 	d.log = &logbook{out: config.Log}
 	listener := listenUnix(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -25,16 +25,23 @@ func describeError(err error) *ipc.Error {
 			dockerops.NotScalable: ipc.CodeNotScalable, dockerops.OutOfRange: ipc.CodeOutOfRange}[refused.Reason]
 		return &ipc.Error{Code: code, Message: refused.Error(), Hint: refused.Hint}
 	case errors.As(err, &notReady):
-		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error() + "; what was new has been removed again",
+		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error(),
 			Hint: "mend the image or its settings; raise label tvs.ready.timeout if it only needs longer", Detail: notReady.Logs}
 	case errors.As(err, &compose):
-		hint := ""
+		code, hint := ipc.CodeCompose, ""
+		if compose.Untrusted {
+			code, hint = ipc.CodeForbidden, ownsTheHost
+		}
 		if compose.Missing {
 			hint = "install it: apt install docker-compose (Debian) or docker-compose-plugin (Docker's own packages)"
 		}
-		return &ipc.Error{Code: ipc.CodeCompose, Message: compose.Error(), Hint: hint, Detail: compose.Output}
+		return &ipc.Error{Code: code, Message: compose.Error(), Hint: hint, Detail: compose.Output}
 	case errors.As(err, &config):
-		return &ipc.Error{Code: ipc.CodeNginx, Message: config.Error(), Hint: "the configuration before it is in force; see tvsctl nginx test", Detail: config.Output}
+		hint := "see what nginx logs"
+		if config.Refused {
+			hint = "the configuration before it is in force; see tvsctl nginx test"
+		}
+		return &ipc.Error{Code: ipc.CodeNginx, Message: config.Error(), Hint: hint, Detail: config.Output}
 	case errors.Is(err, dockerops.ErrUnavailable):
 		return &ipc.Error{Code: ipc.CodeDocker, Message: err.Error(), Hint: "as root: systemctl start docker"}
 	}

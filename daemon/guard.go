@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"tvsctl/dockerops"
@@ -20,9 +19,12 @@ const (
 	settleChanging = 2 * time.Second
 	// discover is how often at most it looks for projects to guard.
 	discover = 500 * time.Millisecond
-	// lookAgainAfter is how soon a replica that does not listen yet is tried
-	// again, and how soon a publication that failed.
-	lookAgainAfter = 100 * time.Millisecond
+	// lookAround is how often it does without an event: for files of projects.
+	lookAround = 30 * time.Second
+	// A replica that does not listen yet is tried again after lookAgainFirst, then
+	// ever later up to lookAgainMost; a publication that failed after retryAfter.
+	lookAgainFirst = 50 * time.Millisecond
+	lookAgainMost  = time.Second
 	retryAfter     = 2 * time.Second
 	guardDeadline  = 30 * time.Second
 	// intention is how long a replica must have ended, with Docker going on,
@@ -35,40 +37,26 @@ const (
 func (d *Daemon) guard(ctx context.Context) {
 	changed, cancel := d.engine.Subscribe("")
 	defer cancel()
+	again := d.againChannel("")
 	guarded := map[string]context.CancelFunc{}
 	restored := -1
 	for {
 		projects, err := d.managedProjects(ctx)
-		if err == nil {
-			d.setDocker(nil)
-			if n := d.engine.Connections(); n != restored {
+		if ctx.Err() != nil {
+			return
+		}
+		if d.setDocker(err); err == nil {
+			if n := d.engine.Connections(); n != restored && d.restore(ctx) {
 				restored = n
-				d.restore(ctx)
 			}
-			for name, stop := range guarded {
-				if !slices.Contains(projects, name) {
-					stop()
-					delete(guarded, name)
-				}
-			}
-			for _, name := range projects {
-				if guarded[name] == nil {
-					own, stop := context.WithCancel(ctx)
-					guarded[name] = stop
-					d.activity.begin()
-					go func() {
-						defer d.activity.end()
-						d.site(name).guard(own)
-					}()
-				}
-			}
-		} else if ctx.Err() == nil {
-			d.setDocker(err)
+			d.guardOnly(ctx, guarded, projects)
 		}
 		d.guardReady()
 		select {
 		case <-ctx.Done():
 			return
+		case <-time.After(lookAround):
+		case <-again:
 		case <-changed:
 			if !pause(ctx, discover) {
 				return
@@ -77,7 +65,30 @@ func (d *Daemon) guard(ctx context.Context) {
 	}
 }
 
-// managedProjects are those with a running nginx of ours, or whose nginx is the host's.
+// guardOnly starts a guard for each of the projects, and ends those of others.
+func (d *Daemon) guardOnly(ctx context.Context, guarded map[string]context.CancelFunc, projects []string) {
+	for name, stop := range guarded {
+		if !slices.Contains(projects, name) {
+			stop()
+			delete(guarded, name)
+		}
+	}
+	for _, name := range projects {
+		if guarded[name] != nil {
+			continue
+		}
+		own, stop := context.WithCancel(ctx)
+		guarded[name] = stop
+		d.activity.begin()
+		go func() {
+			defer d.activity.end()
+			d.site(name).guard(own)
+		}()
+	}
+}
+
+// managedProjects are those with an nginx of ours, or whose nginx is the host's, in
+// which something runs, or has ended for a reason that is not yet known.
 func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, guardDeadline)
 	defer cancel()
@@ -91,11 +102,14 @@ func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
 	}
 	for _, name := range configuredProjects(d.config.ProjectDir) {
 		config, err := readProjectConfig(d.config.ProjectDir, name)
+		d.setConfigured(name, err)
 		if err == nil && config.Nginx != nil && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return counts[name][1] == 0 }), nil
+	return slices.DeleteFunc(names, func(name string) bool {
+		return counts[name][1] == 0 && !d.site(name).unsettled.Load()
+	}), nil
 }
 
 // guard keeps one project's upstreams right: on every event of its containers it
@@ -107,6 +121,7 @@ func (s *site) guard(ctx context.Context) {
 	defer cancelWorse()
 	again := s.d.againChannel(s.name)
 	var watch watcher
+	defer s.unsettled.Store(false)
 	for {
 		wait := s.guardOnce(ctx, &watch)
 		var timer <-chan time.Time
@@ -119,7 +134,7 @@ func (s *site) guard(ctx context.Context) {
 		case <-timer:
 			continue
 		case <-changed:
-			if len(s.turn) > 0 {
+			if s.changing() {
 				select {
 				case <-ctx.Done():
 				case <-time.After(settleChanging):
@@ -137,116 +152,28 @@ func (s *site) guard(ctx context.Context) {
 }
 
 // guardOnce looks once, and returns when to look again without an event; 0: never.
-func (s *site) guardOnce(ctx context.Context, watch *watcher) time.Duration {
-	ctx, cancel := context.WithTimeout(ctx, guardDeadline)
+func (s *site) guardOnce(life context.Context, watch *watcher) time.Duration {
+	ctx, cancel := context.WithTimeout(life, guardDeadline)
 	defer cancel()
 	if err := s.sync(ctx); err != nil {
-		if ctx.Err() == nil && !errors.Is(err, dockerops.ErrUnavailable) && !watch.failed {
+		if life.Err() == nil && !errors.Is(err, dockerops.ErrUnavailable) && err.Error() != watch.failed {
+			watch.failed = err.Error()
 			s.d.log.warning(eventNginx, fmt.Sprintf("Cannot keep the upstreams of %s right: %v; trying again.", s.name, err),
 				fields{"TVS_PROJECT": s.name})
 		}
-		watch.failed = true
 		return retryAfter
 	}
-	watch.failed = false
+	watch.failed = ""
 	p, _, err := s.d.observe(ctx, s.name)
 	if err != nil {
 		return retryAfter
 	}
 	wait := watch.note(s, p)
 	if s.awaited(p) {
-		return lookAgainAfter
+		watch.patience = min(max(2*watch.patience, lookAgainFirst), lookAgainMost)
+		return watch.patience
 	}
-	return wait
-}
-
-// watcher tells what changes between two looks at a project.
-type watcher struct {
-	failed      bool
-	connections int // of the engine, at the last look
-	last        map[string]dockerops.Replica
-	ended       map[string]time.Time
-}
-
-// note writes to the journal which replicas ended or fell ill, and keeps in the
-// state which of them ended for good while Docker went on. It returns when it
-// wants to be called again; 0: at the next event.
-func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
-	now := map[string]dockerops.Replica{}
-	if w.ended == nil {
-		w.ended = map[string]time.Time{}
-	}
-	// What ended with Docker itself is nobody's intention.
-	if n := s.d.engine.Connections(); n != w.connections {
-		w.connections, w.last = n, nil
-		clear(w.ended)
-	}
-	changing := len(s.turn) > 0
-	for _, service := range p.Services {
-		for _, r := range service.Replicas {
-			now[r.ID] = r
-			was, known := w.last[r.ID]
-			if r.Running() {
-				delete(w.ended, r.ID)
-			}
-			if !known || changing {
-				continue
-			}
-			f := fields{"TVS_PROJECT": p.Name, "TVS_SERVICE": service.Name, "TVS_REPLICA": r.Name}
-			switch {
-			case was.Running() && !r.Running():
-				w.ended[r.ID] = time.Now()
-				s.d.log.warning(eventReplica, fmt.Sprintf("Replica %s ended with code %d.", r.Name, r.ExitCode), f)
-			case was.Health == "healthy" && r.Health == "unhealthy":
-				s.d.log.warning(eventReplica, fmt.Sprintf("Replica %s is unhealthy.", r.Name), f)
-			case r.Health == "healthy" && was.Health != "healthy":
-				s.d.log.info(eventReplica, fmt.Sprintf("Replica %s is healthy.", r.Name), f)
-			}
-		}
-	}
-	w.last = now
-	return w.keepEnded(s, p, now)
-}
-
-func (w *watcher) keepEnded(s *site, p *dockerops.Project, now map[string]dockerops.Replica) time.Duration {
-	var exited []string
-	var wait time.Duration
-	for id, since := range w.ended {
-		r, there := now[id]
-		if !there || r.Running() {
-			delete(w.ended, id)
-			continue
-		}
-		if left := intention - time.Since(since); left > 0 {
-			wait = max(left, time.Millisecond)
-			continue
-		}
-		exited = append(exited, id)
-	}
-	kept := s.d.state.project(p.Name).Exited
-	for _, id := range kept {
-		if r, there := now[id]; there && !r.Running() && !slices.Contains(exited, id) {
-			exited = append(exited, id)
-		}
-	}
-	slices.Sort(exited)
-	if slices.Equal(exited, kept) {
-		return wait
-	}
-	var names []string
-	for _, id := range exited {
-		if !slices.Contains(kept, id) {
-			names = append(names, now[id].Name)
-		}
-	}
-	slices.Sort(names)
-	if len(names) > 0 {
-		s.d.log.notice(eventDrift, fmt.Sprintf("Somebody stopped %s: tvsctld leaves them so.", strings.Join(names, ", ")),
-			fields{"TVS_PROJECT": p.Name})
-	}
-	if err := s.d.state.update(p.Name, func(k *projectState) { k.Exited = exited }); err != nil {
-		s.d.log.error(eventState, "Cannot keep which replicas ended: "+err.Error(), fields{"TVS_PROJECT": p.Name})
-	}
+	watch.patience = 0
 	return wait
 }
 

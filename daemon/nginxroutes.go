@@ -57,14 +57,17 @@ func postNginxReload(d *Daemon, r *http.Request) (any, error) {
 		}
 		for _, b := range running {
 			err := s.step(o, "test and reload "+b.name, func() error {
-				s.publishing <- struct{}{}
-				defer func() { <-s.publishing }()
+				if err := s.lock(ctx); err != nil {
+					return err
+				}
+				defer s.unlock()
 				return b.control.Reload(ctx)
 			})
 			if err != nil {
 				return "", err
 			}
 		}
+		s.forget() // its configuration may say something else now
 		return fmt.Sprintf("%d nginx reloaded", len(running)), nil
 	})
 }

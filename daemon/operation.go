@@ -18,7 +18,8 @@ import (
 // operation is one change while it runs: its record, and the events that tell
 // how it came to be so.
 type operation struct {
-	log *logbook
+	log  *logbook
+	done chan struct{} // closed when the outcome is known
 
 	mu     sync.Mutex
 	record ipc.Operation
@@ -26,17 +27,19 @@ type operation struct {
 	more   chan struct{} // closed when there is a further event
 }
 
+// maxQueued bounds how many operations of one project run or wait for their turn.
+const maxQueued = 32
+
 // maxEvents bounds what is kept of a talkative child for those who follow late.
 const maxEvents = 5000
 
 func newOperation(log *logbook, project, verb, summary string, who peer) *operation {
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
-	o := &operation{log: log, more: make(chan struct{}), record: ipc.Operation{
+	return &operation{log: log, done: make(chan struct{}), more: make(chan struct{}), record: ipc.Operation{
 		ID: hex.EncodeToString(id), Project: project, Verb: verb, Summary: summary,
 		User: who.name(), UID: who.UID, State: ipc.OperationQueued, Queued: time.Now(),
 	}}
-	return o
 }
 
 // snapshot returns the operation as it stands.
@@ -168,6 +171,10 @@ type work func(ctx context.Context, o *operation) (result string, err error)
 func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, do work) (ipc.Operation, error) {
 	who, _ := peerOf(ctx)
 	o := newOperation(d.log, s.name, verb, summary, who)
+	if n := len(d.runningIn(s.name)); n >= maxQueued {
+		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of project %s wait already", summary, n, s.name),
+			Hint: "see tvsctl ops"}
+	}
 	if err := d.state.record(o.snapshot()); err != nil {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(),
 			Hint: "nothing was changed; make room or mend the state directory"}
@@ -176,6 +183,10 @@ func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, do w
 	d.running[o.record.ID] = o
 	d.mu.Unlock()
 	d.activity.begin()
+	select {
+	case d.began <- struct{}{}:
+	default:
+	}
 	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.fields())
 	o.update(func(*ipc.Operation) {})
 	go d.conduct(s, o, do)
@@ -209,6 +220,7 @@ func (d *Daemon) conduct(s *site, o *operation, do work) {
 	d.recent = append(d.recent, o)
 	d.recent = d.recent[max(0, len(d.recent)-recentLength):]
 	d.mu.Unlock()
+	close(o.done)
 	d.showStatus()
 }
 

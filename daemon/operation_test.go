@@ -128,10 +128,7 @@ func TestInterruptedOperationsAreClosed(t *testing.T) {
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(Config{StateDir: dir, Log: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(Config{StateDir: dir, Log: io.Discard})
 	t.Cleanup(func() { d.state.close() })
 	for _, o := range d.state.history() {
 		failed := o.State == ipc.OperationFailed && o.Error != nil && !o.Ended.IsZero()

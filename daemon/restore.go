@@ -8,45 +8,58 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
 )
 
+const restoreDeadline = 30 * time.Second
+
 // restore starts, after a start of the machine or of Docker, the replicas that ran
 // before and that Docker itself does not bring back. It starts what exists and makes
 // nothing: a project without containers was taken down. What somebody ended while
-// Docker was running, or tvsctl stopped, stays so.
-func (d *Daemon) restore(ctx context.Context) {
+// Docker was running, or tvsctl stopped, stays so. It returns whether it is done; if
+// not, the next look at Docker tries again.
+func (d *Daemon) restore(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, restoreDeadline)
+	defer cancel()
 	epoch := d.epoch(ctx)
-	before, err := d.state.swapEpoch(epoch)
-	if err != nil {
-		d.log.error(eventState, "Cannot keep that the machine was started: "+err.Error(), nil)
-	}
-	if before == epoch {
-		return
+	if d.state.lastEpoch() == epoch {
+		return true
 	}
 	projects, err := d.engine.Projects(ctx)
 	if err != nil {
-		return
+		return false
 	}
+	done := true
 	for name := range projects {
-		kept := d.state.project(name)
-		if len(kept.Desired) == 0 || kept.Stopped {
+		if len(d.state.project(name).Desired) == 0 {
 			continue
 		}
-		c := change{"restore", func(p *dockerops.Project, kept projectState) (intent, error) { return restored(p, kept), nil }}
-		_, _, plan, err := d.plan(ctx, name, c)
-		if err != nil || plan.Empty() {
-			continue
-		}
-		_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
-			return d.startAll(ctx, o, name, c)
-		})
-		if err != nil {
-			d.log.error(eventState, fmt.Sprintf("Cannot restore %s: %v", name, err), fields{"TVS_PROJECT": name})
+		if err := d.restoreProject(ctx, name); err != nil {
+			d.log.error(eventRestore, fmt.Sprintf("Cannot restore %s: %v.", name, err), fields{"TVS_PROJECT": name})
+			done = done && !errors.Is(err, dockerops.ErrUnavailable)
 		}
 	}
+	if done {
+		if err := d.state.keepEpoch(epoch); err != nil {
+			d.log.error(eventState, "Cannot keep that the machine was started: "+err.Error()+".", nil)
+		}
+	}
+	return done
+}
+
+func (d *Daemon) restoreProject(ctx context.Context, name string) error {
+	c := change{verb: "restore", decide: func(p *dockerops.Project, kept projectState) (intent, error) { return restored(p, kept), nil }}
+	_, _, plan, err := d.plan(ctx, name, c)
+	if err != nil || plan.Empty() {
+		return err
+	}
+	_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
+		return d.startAll(ctx, o, name, c)
+	})
+	return err
 }
 
 // startAll starts what the plan starts, and waits for nothing: the guard publishes
@@ -71,13 +84,15 @@ func (d *Daemon) startAll(ctx context.Context, o *operation, name string, c chan
 	return fmt.Sprintf("%d %s started", len(plan.Steps), plural(len(plan.Steps), "replica")), errors.Join(errs...)
 }
 
-// restored wants every service whose replicas nobody ended to run with what it has.
+// restored wants every service whose replicas nobody ended or stopped to run with
+// what it has.
 func restored(p *dockerops.Project, kept projectState) intent {
 	goals := map[string]dockerops.Goal{}
 	for _, service := range p.Services {
 		_, wanted := kept.Desired[service.Name]
 		ended := slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
-		if (wanted || len(service.Settings.Balances) > 0) && !ended && len(service.Replicas) > 0 && len(service.Replicas) <= ipc.MaxReplicas {
+		stays := ended || kept.Stopped[service.Name] || len(service.Replicas) == 0 || len(service.Replicas) > ipc.MaxReplicas
+		if (wanted || len(service.Settings.Balances) > 0) && !stays {
 			goals[service.Name] = dockerops.Goal{Count: len(service.Replicas), Running: true}
 		}
 	}

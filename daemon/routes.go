@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +16,13 @@ import (
 	"tvsctl/ipc"
 )
 
-// access says who may use a route. The socket lets only root and group tvs
-// connect; this is what is asked beyond that.
+// access says who may use a route. The socket's mode lets only root and its group
+// connect; a mode that somebody loosened does not let more in.
 type access int
 
 const (
 	accessNone    access = iota // nobody; what a route has that forgot to say
-	accessMembers               // root and group tvs
+	accessMembers               // root and the socket's group, tvs
 	accessRoot                  // root
 )
 
@@ -69,7 +70,7 @@ func (d *Daemon) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range routes {
 		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) {
-			if err := route.allow(r); err != nil {
+			if err := d.allow(route, r); err != nil {
 				d.fail(w, r, err)
 				return
 			}
@@ -97,25 +98,32 @@ func (d *Daemon) handler() http.Handler {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		d.fail(w, r, &ipc.Error{Code: ipc.CodeUnknownRoute, Message: fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path),
+		d.fail(w, r, &ipc.Error{Code: ipc.CodeUnknownRoute, Message: fmt.Sprintf("there is no %s %q", r.Method, r.URL.Path),
 			Hint: "is tvsctl newer than tvsctld? compare with tvsctl version"})
 	})
 	return mux
 }
 
-func (r route) allow(request *http.Request) error {
-	p, known := peerOf(request.Context())
-	if known && (r.access == accessMembers || r.access == accessRoot && p.UID == 0) {
+func (d *Daemon) allow(route route, r *http.Request) error {
+	p, known := peerOf(r.Context())
+	privileged := known && (p.UID == 0 || p.UID == uint32(os.Geteuid()))
+	switch {
+	case privileged && route.access != accessNone:
 		return nil
+	case known && route.access == accessMembers && p.in(d.group):
+		return nil
+	case route.access == accessMembers:
+		return &ipc.Error{Code: ipc.CodeForbidden, Message: "you are neither root nor in the group of the socket",
+			Hint: "as root: usermod -aG tvs YOUR-NAME, then log in again"}
 	}
-	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("%s %s is for root", r.method, request.URL.Path),
+	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("%s %q is for root", r.Method, r.URL.Path),
 		Hint: "ask the administrator of this host"}
 }
 
 func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refusal := describeError(err)
 	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet {
-		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %s by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message),
+		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message),
 			fields{"TVS_UID": strconv.FormatUint(uint64(p.UID), 10), "TVS_ERROR": string(refusal.Code)})
 	}
 	send(w, refusal.Code.HTTPStatus(), ipc.ErrorReply{Error: refusal})

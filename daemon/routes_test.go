@@ -57,22 +57,28 @@ func TestRoutesAreDocumented(t *testing.T) {
 
 func TestAllow(t *testing.T) {
 	request := httptest.NewRequest("GET", "/v1/x", nil)
-	as := func(uid uint32) *http.Request { return request.WithContext(withPeer(t.Context(), peer{UID: uid})) }
+	as := func(uid uint32, groups ...uint32) *http.Request {
+		return request.WithContext(withPeer(t.Context(), peer{UID: uid, GID: uid, Groups: groups}))
+	}
+	const stranger = 12345 // neither root nor who runs the test
+	d := &Daemon{group: 990}
 	for _, c := range []struct {
 		name    string
 		access  access
 		request *http.Request
 		allowed bool
 	}{
-		{"a member", accessMembers, as(1000), true},
+		{"a member", accessMembers, as(stranger, 27, 990), true},
+		{"one whose primary group it is", accessMembers, as(990), true},
+		{"another", accessMembers, as(stranger, 27), false},
 		{"root", accessMembers, as(0), true},
-		{"a member where root is asked for", accessRoot, as(1000), false},
+		{"a member where root is asked for", accessRoot, as(stranger, 990), false},
 		{"root where root is asked for", accessRoot, as(0), true},
 		{"a route that forgot to say", accessNone, as(0), false},
 		{"nobody knows who", accessMembers, request, false},
 		{"nobody knows who, for root", accessRoot, request, false},
 	} {
-		err := route{method: "GET", access: c.access}.allow(c.request)
+		err := d.allow(route{method: "GET", access: c.access}, c.request)
 		if (err == nil) != c.allowed || err != nil && describeError(err).Code != ipc.CodeForbidden {
 			t.Errorf("%s: %v", c.name, err)
 		}

@@ -66,12 +66,9 @@ func TestIdleExitLosesNoConnection(t *testing.T) {
 			}
 			own := listener.(*net.UnixListener)
 			own.SetUnlinkOnClose(false)
-			d, err := New(config)
-			if err == nil {
-				d.log = &logbook{out: config.Log}
-				err = d.Run(ctx, own)
-			}
-			if err != nil {
+			d := New(config)
+			d.log = &logbook{out: config.Log}
+			if err := d.Run(ctx, own); err != nil {
 				t.Error(err)
 				return
 			}
@@ -122,10 +119,7 @@ func TestSecondLifeReloadsNothing(t *testing.T) {
 func TestEndAnswersFirst(t *testing.T) {
 	s := newStack(t)
 	until(t, "the guard has looked", func() bool { return s.members() != "" })
-	d, err := New(Config{StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(Config{StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
 	d.log = &logbook{out: s.journal}
 	listener := listenUnix(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -3,11 +3,10 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tvsctl/dockerops"
@@ -21,38 +20,18 @@ type site struct {
 	name string
 	// turn holds a value while an operation changes the project; senders wait in line.
 	turn chan struct{}
-
 	// publishing holds a value from observing to the end of the publication, so that
 	// an older view never replaces a newer one.
 	publishing chan struct{}
+	// unsettled is whether the guard has yet to decide why a replica ended.
+	unsettled atomic.Bool
 
 	mu        sync.Mutex
 	held      map[string]bool      // containers that stay out of the upstreams
+	heldAbove map[string]int       // and by service those with a higher number
 	listening map[string]time.Time // by container: the start after which its port was seen open
 	balancers map[string]*balancer // by instance: container id and start, or unit and main pid
-	members   map[string][]nginx.Server
-}
-
-// balancer is one running nginx and what is known of it.
-type balancer struct {
-	name    string // replica or unit
-	service string // compose service; empty for a unit
-	state   string
-	since   time.Time
-	control control
-	facts   nginx.Facts
-	// published are the files in force, by name.
-	published map[string][]byte
-	problem   string // of the last attempt to publish
-}
-
-// control is how one nginx is worked: nginx.Container or nginx.Host.
-type control interface {
-	Facts(ctx context.Context) (nginx.Facts, error)
-	Publish(ctx context.Context, files map[string][]byte) error
-	Reload(ctx context.Context) error
-	Test(ctx context.Context) (ok bool, output []string, err error)
-	Drain(ctx context.Context) error
+	serving   map[string][]string  // by service: the replicas in the upstreams, as last told
 }
 
 // site returns the project's site, which it makes.
@@ -61,8 +40,8 @@ func (d *Daemon) site(name string) *site {
 	defer d.mu.Unlock()
 	s := d.sites[name]
 	if s == nil {
-		s = &site{d: d, name: name, turn: make(chan struct{}, 1), publishing: make(chan struct{}, 1), held: map[string]bool{},
-			listening: map[string]time.Time{}, balancers: map[string]*balancer{}}
+		s = &site{d: d, name: name, turn: make(chan struct{}, 1), publishing: make(chan struct{}, 1),
+			held: map[string]bool{}, heldAbove: map[string]int{}, listening: map[string]time.Time{}, balancers: map[string]*balancer{}}
 		d.sites[name] = s
 	}
 	return s
@@ -75,7 +54,8 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := d.engine.Observe(ctx, name, d.state.project(name).Specs)
+	kept := d.state.project(name)
+	p, err := d.engine.Observe(ctx, name, kept.Specs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,8 +64,30 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 			p.Backends[backend.Service] = backend
 		}
 	}
+	// A kept spec is a service while nginx balances it or somebody scaled it to none;
+	// else the service was removed from the compose file.
+	p.Services = slices.DeleteFunc(p.Services, func(s dockerops.Service) bool {
+		_, balanced := p.Backends[s.Name]
+		count, asked := kept.Desired[s.Name]
+		return len(s.Replicas) == 0 && !balanced && !(asked && count == 0)
+	})
 	return p, config.Nginx, nil
 }
+
+// changing reports whether an operation has its turn.
+func (s *site) changing() bool { return len(s.turn) > 0 }
+
+// lock begins a publication; unlock ends it.
+func (s *site) lock(ctx context.Context) error {
+	select {
+	case s.publishing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *site) unlock() { <-s.publishing }
 
 // Hold keeps containers out of the upstreams until an operation publishes or ends.
 func (s *site) Hold(ids ...string) {
@@ -94,6 +96,13 @@ func (s *site) Hold(ids ...string) {
 	for _, id := range ids {
 		s.held[id] = true
 	}
+}
+
+// HoldNew does so for the replicas of a service that will get numbers above one.
+func (s *site) HoldNew(service string, above int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heldAbove[service] = above
 }
 
 // Prepare starts what the nginx that are known will need for the publication.
@@ -118,7 +127,7 @@ func (s *site) containers() []*nginx.Container {
 // releaseAll lets every container be judged by its readiness alone.
 func (s *site) releaseAll() {
 	s.mu.Lock()
-	s.held = map[string]bool{}
+	s.held, s.heldAbove = map[string]bool{}, map[string]int{}
 	s.mu.Unlock()
 	for _, c := range s.containers() {
 		c.Release()
@@ -127,97 +136,36 @@ func (s *site) releaseAll() {
 }
 
 // Publish makes every running nginx serve the ready replicas, with those that
-// join and without those that retire.
+// join and without those that retire. When one refuses, the others go back too.
 func (s *site) Publish(ctx context.Context, join, retire []string) error {
 	s.mu.Lock()
-	before := maps.Clone(s.held)
+	before, beforeAbove := maps.Clone(s.held), maps.Clone(s.heldAbove)
 	for _, id := range join {
 		delete(s.held, id)
 	}
 	for _, id := range retire {
 		s.held[id] = true
 	}
+	clear(s.heldAbove)
 	s.mu.Unlock()
 	err := s.sync(ctx)
-	if err != nil {
-		// What joined is about to be taken back: it must not slip in by the guard.
-		s.mu.Lock()
-		s.held = before
-		s.mu.Unlock()
-	}
-	return err
-}
-
-// sync makes the upstreams what they should be now. It reloads only an nginx whose
-// files change.
-func (s *site) sync(ctx context.Context) error {
-	s.publishing <- struct{}{}
-	defer func() { <-s.publishing }()
-	p, host, err := s.d.observe(ctx, s.name)
-	if err != nil {
-		return err
-	}
-	running, err := s.findBalancers(ctx, p, host)
-	if err != nil {
-		return err
-	}
-	members := s.choose(ctx, p)
-	errs := make([]error, len(running))
-	var group sync.WaitGroup
-	for i, b := range running {
-		group.Go(func() { errs[i] = s.publishTo(ctx, b, s.render(p, host, b, members)) })
-	}
-	group.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err // one nginx's refusal is enough to say
-		}
-	}
-	if len(running) > 0 {
-		s.tell(members)
-	}
-	return nil
-}
-
-func (s *site) publishTo(ctx context.Context, b *balancer, files map[string][]byte) error {
-	if b.published != nil && maps.EqualFunc(b.published, files, slices.Equal) {
+	if err == nil {
 		return nil
 	}
-	var err error
-	if b.facts.Includes {
-		all := maps.Clone(files)
-		if b.facts.NeedsGrace {
-			all[nginx.GraceFile] = nginx.Grace()
-		}
-		err = b.control.Publish(ctx, all)
-	} else {
-		err = b.control.Reload(ctx)
-	}
+	// What joined is about to be taken back. An nginx that serves it already must
+	// leave it first, and finish the requests that it has sent there.
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		b.problem = err.Error()
-		return err
+	s.held, s.heldAbove = before, beforeAbove
+	s.mu.Unlock()
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), dockerops.DefaultDrain)
+	defer cancel()
+	if s.sync(back) != nil && len(s.containers()) < 2 {
+		return err // the one that refuses goes on refusing, and has what it had
 	}
-	b.problem, b.published = "", files
-	return nil
-}
-
-// render makes the files of one nginx: those of the services that it balances.
-func (s *site) render(p *dockerops.Project, host *hostNginx, b *balancer, members map[string][]nginx.Server) map[string][]byte {
-	files := map[string][]byte{}
-	for _, backend := range s.backendsOf(p, host, b) {
-		u := nginx.Upstream{Name: backend.Service, Project: p.Name, Servers: members[backend.Service]}
-		files[u.File()] = u.Render()
+	if drainErr := s.Drain(back); drainErr != nil && !errors.Is(drainErr, context.DeadlineExceeded) {
+		s.d.log.warning(eventNginx, "Cannot drain what is taken back: "+drainErr.Error()+".", fields{"TVS_PROJECT": s.name})
 	}
-	return files
-}
-
-func (s *site) backendsOf(p *dockerops.Project, host *hostNginx, b *balancer) []dockerops.Backend {
-	if b.service == "" {
-		return host.backends
-	}
-	return p.Service(b.service).Settings.Balances
+	return err
 }
 
 // Drain returns when no nginx has workers of an older configuration left.
@@ -234,120 +182,39 @@ func (s *site) Drain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// choose returns the members of each balanced service's upstream.
-func (s *site) choose(ctx context.Context, p *dockerops.Project) map[string][]nginx.Server {
-	members := map[string][]nginx.Server{}
-	for name, backend := range p.Backends {
-		members[name] = nil
-		service := p.Service(name)
-		if service == nil {
-			continue
-		}
-		probe := p.Probe(name)
-		s.look(ctx, service.Replicas, probe)
-		s.mu.Lock()
-		serving := eligible(service.Replicas, s.held, s.listening)
-		s.mu.Unlock()
-		for _, r := range serving {
-			if address := r.Address(probe.Peers); address != "" {
-				members[name] = append(members[name], nginx.Server{Address: fmt.Sprintf("%s:%d", address, backend.Port), Replica: r.Name})
-			}
-		}
+// sync makes the upstreams what they should be now. It reloads only an nginx whose
+// files change, and one that cannot be reached does not hold up the others.
+func (s *site) sync(ctx context.Context) error {
+	if err := s.lock(ctx); err != nil {
+		return err
 	}
-	return members
-}
-
-// eligible returns the replicas that should serve: those that are ready, and where
-// none is, those that are unhealthy, for a failing shared dependency must not empty
-// the upstream. One that has ended never serves.
-func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time) []dockerops.Replica {
-	var ready, unhealthy []dockerops.Replica
-	for _, r := range replicas {
-		if !r.Running() || held[r.ID] {
-			continue
-		}
-		switch r.Health {
-		case "healthy":
-			ready = append(ready, r)
-		case "unhealthy":
-			unhealthy = append(unhealthy, r)
-		case "":
-			if since, ok := listening[r.ID]; ok && since.Equal(r.Started) {
-				ready = append(ready, r)
-			}
-		}
+	defer s.unlock()
+	p, host, err := s.d.observe(ctx, s.name)
+	if err != nil {
+		return err
 	}
-	if len(ready) == 0 {
-		return unhealthy
+	running, err := s.findBalancers(ctx, p, host)
+	if err != nil {
+		return err
 	}
-	return ready
-}
-
-// look probes the running replicas without a health check whose port was not yet
-// seen open since they started.
-func (s *site) look(ctx context.Context, replicas []dockerops.Replica, probe dockerops.Probe) {
+	members := s.choose(ctx, p)
+	errs := make([]error, len(running))
 	var group sync.WaitGroup
-	for _, r := range replicas {
-		s.mu.Lock()
-		since, known := s.listening[r.ID]
-		s.mu.Unlock()
-		if !r.Running() || r.Health != "" || known && since.Equal(r.Started) {
-			continue
-		}
+	for i, b := range running {
 		group.Go(func() {
-			if probe.Listens(ctx, r) {
-				s.mu.Lock()
-				s.listening[r.ID] = r.Started
-				s.mu.Unlock()
+			if errs[i] = s.meet(ctx, b); errs[i] == nil {
+				errs[i] = s.publishTo(ctx, b, b.render(p.Name, members))
 			}
 		})
 	}
 	group.Wait()
-}
-
-// awaited reports whether a running replica is not yet ready by its port, so that
-// only another look can tell.
-func (s *site) awaited(p *dockerops.Project) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name := range p.Backends {
-		service := p.Service(name)
-		if service == nil {
-			continue
-		}
-		for _, r := range service.Replicas {
-			if since, ok := s.listening[r.ID]; r.Running() && r.Health == "" && !(ok && since.Equal(r.Started)) {
-				return true
-			}
+	for _, err := range errs {
+		if err != nil {
+			return err // one nginx's refusal is enough to say
 		}
 	}
-	return false
-}
-
-// tell writes to the journal who joined and left the upstreams since last time.
-func (s *site) tell(members map[string][]nginx.Server) {
-	s.mu.Lock()
-	before := s.members
-	s.members = members
-	s.mu.Unlock()
-	for _, service := range slices.Sorted(maps.Keys(members)) {
-		names := func(list []nginx.Server) []string {
-			var text []string
-			for _, m := range list {
-				text = append(text, m.Replica)
-			}
-			slices.Sort(text)
-			return text
-		}
-		now, then := names(members[service]), names(before[service])
-		if before != nil && slices.Equal(now, then) {
-			continue
-		}
-		sentence := fmt.Sprintf("nginx serves %s from %s.", service, strings.Join(now, ", "))
-		if len(now) == 0 {
-			sentence = fmt.Sprintf("nginx serves %s from nobody and answers 502.", service)
-		}
-		s.d.log.info(eventUpstream, sentence, fields{"TVS_PROJECT": s.name, "TVS_SERVICE": service,
-			"TVS_MEMBERS": strings.Join(now, " ")})
+	if len(running) > 0 {
+		s.tell(members)
 	}
+	return nil
 }

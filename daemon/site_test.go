@@ -74,10 +74,11 @@ func TestRestored(t *testing.T) {
 		{Name: "entry", Settings: dockerops.Settings{Balances: []dockerops.Backend{{Service: "webapp", Port: 80}}}, Replicas: []dockerops.Replica{replica("e", "exited", "")}},
 		{Name: "ended", Replicas: []dockerops.Replica{replica("x", "exited", "")}},
 		{Name: "gone"},
+		{Name: "halted", Replicas: []dockerops.Replica{replica("h", "exited", "")}},
 		{Name: "other", Replicas: []dockerops.Replica{replica("o", "exited", "")}},
 		{Name: "webapp", Replicas: []dockerops.Replica{replica("a", "exited", ""), replica("b", "running", "")}},
 	}}
-	kept := projectState{Desired: map[string]int{"webapp": 5, "ended": 1, "gone": 2}, Exited: []string{"x"}}
+	kept := projectState{Desired: map[string]int{"webapp": 5, "ended": 1, "gone": 2, "halted": 1}, Stopped: map[string]bool{"halted": true}, Exited: []string{"x"}}
 	goals := restored(p, kept).request.Goals
 	if len(goals) != 2 || goals["webapp"] != (dockerops.Goal{Count: 2, Running: true}) || goals["entry"] != (dockerops.Goal{Count: 1, Running: true}) {
 		t.Errorf("goals %v", goals)
@@ -87,10 +88,7 @@ func TestRestored(t *testing.T) {
 func newTestSite(t *testing.T) *site {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-	d, err := New(Config{StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: &journalBuffer{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(Config{StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: &journalBuffer{}})
 	d.log = &logbook{out: &journalBuffer{}}
 	t.Cleanup(func() { d.state.close() })
 	return d.site("tvs")
@@ -124,15 +122,15 @@ func TestKeepForgetsOnlyWhatItChanged(t *testing.T) {
 		{Name: "storage", Replicas: []dockerops.Replica{replica("db", "exited", "")}},
 		{Name: "webapp", Replicas: []dockerops.Replica{replica("web", "exited", "")}, Spec: &dockerops.Spec{Service: "webapp"}}}}
 	if err := s.d.state.update("tvs", func(k *projectState) {
-		k.Exited, k.Stopped, k.Desired = []string{"db", "web"}, true, map[string]int{"storage": 1}
+		k.Exited, k.Stopped, k.Desired = []string{"db", "web"}, map[string]bool{"storage": true, "webapp": true}, map[string]int{"storage": 1}
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.keep(p, scaleTo(p, s.d.state.project("tvs"), map[string]int{"webapp": 2})); err != nil {
+	if err := s.keep(p, scaleTo(p, map[string]int{"webapp": 2})); err != nil {
 		t.Fatal(err)
 	}
 	kept := s.d.state.project("tvs")
-	if !slices.Equal(kept.Exited, []string{"db"}) || kept.Stopped || kept.Desired["webapp"] != 2 || kept.Desired["storage"] != 1 ||
+	if !slices.Equal(kept.Exited, []string{"db"}) || kept.Stopped["webapp"] || !kept.Stopped["storage"] || kept.Desired["webapp"] != 2 || kept.Desired["storage"] != 1 ||
 		kept.Specs["webapp"] == nil || len(kept.Specs) != 1 {
 		t.Errorf("kept %+v", kept)
 	}
@@ -149,21 +147,6 @@ func TestHeldAgainWhenThePublicationFails(t *testing.T) {
 	}
 }
 
-func TestDesired(t *testing.T) {
-	p := &dockerops.Project{Services: []dockerops.Service{{Name: "webapp", Replicas: []dockerops.Replica{replica("a", "running", ""), replica("b", "exited", "")}}}}
-	for _, c := range []struct {
-		kept projectState
-		want int
-	}{{projectState{}, 1}, {projectState{Stopped: true}, 2}, {projectState{Desired: map[string]int{"webapp": 7}}, 7}} {
-		if got := desired(p, c.kept, "webapp"); got != c.want {
-			t.Errorf("%+v: %d", c.kept, got)
-		}
-	}
-	if desired(p, projectState{}, "unknown") != 0 {
-		t.Error("an unknown service is desired")
-	}
-}
-
 func TestOverall(t *testing.T) {
 	service := func(balanced bool, desired, running, ready int) ipc.Service {
 		return ipc.Service{Balanced: balanced, Desired: desired, Running: running, Ready: ready}
@@ -172,19 +155,17 @@ func TestOverall(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		status ipc.Status
-		kept   projectState
 		want   ipc.State
 	}{
-		{"all", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 2, 2, 2)}}, projectState{}, ipc.StateUp},
-		{"one lacks", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 2, 2, 1)}}, projectState{}, ipc.StateDegraded},
-		{"an unbalanced one lacks", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 1, 1, 1), service(false, 1, 0, 0)}}, projectState{}, ipc.StateUp},
-		{"nginx is down", ipc.Status{Nginx: []ipc.Nginx{{State: "exited"}}, Services: []ipc.Service{service(true, 1, 1, 1)}}, projectState{}, ipc.StateDegraded},
-		{"none runs", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 1, 0, 0), service(false, 1, 1, 1)}}, projectState{}, ipc.StateStopped},
-		{"stopped, and one runs", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 1, 1, 1)}}, projectState{Stopped: true}, ipc.StateDegraded},
-		{"without an nginx", ipc.Status{Services: []ipc.Service{service(false, 1, 1, 1)}}, projectState{}, ipc.StateUp},
-		{"nginx of the host", ipc.Status{Nginx: []ipc.Nginx{{State: "active"}}, Services: []ipc.Service{service(true, 1, 1, 1)}}, projectState{}, ipc.StateUp},
+		{"all", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 2, 2, 2)}}, ipc.StateUp},
+		{"one lacks", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 2, 2, 1)}}, ipc.StateDegraded},
+		{"an unbalanced one lacks", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 1, 1, 1), service(false, 1, 0, 0)}}, ipc.StateUp},
+		{"nginx is down", ipc.Status{Nginx: []ipc.Nginx{{State: "exited"}}, Services: []ipc.Service{service(true, 1, 1, 1)}}, ipc.StateDegraded},
+		{"none runs", ipc.Status{Nginx: up, Services: []ipc.Service{service(true, 1, 0, 0), service(false, 1, 1, 1)}}, ipc.StateStopped},
+		{"without an nginx", ipc.Status{Services: []ipc.Service{service(false, 1, 1, 1)}}, ipc.StateUp},
+		{"nginx of the host", ipc.Status{Nginx: []ipc.Nginx{{State: "active"}}, Services: []ipc.Service{service(true, 1, 1, 1)}}, ipc.StateUp},
 	} {
-		if got := overall(c.status, c.kept); got != c.want {
+		if got := overall(c.status); got != c.want {
 			t.Errorf("%s: %s", c.name, got)
 		}
 	}

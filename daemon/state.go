@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ import (
 // projectState is what is kept of a project.
 type projectState struct {
 	Desired map[string]int             `json:"desired"`
-	Stopped bool                       `json:"stopped"` // by tvsctl stop or reset
+	Stopped map[string]bool            `json:"stopped"` // the services that tvsctl stop or reset stopped
 	Specs   map[string]*dockerops.Spec `json:"specs"`
 	Files   *dockerops.Files           `json:"files,omitempty"` // declared by tvsctl up -f
 	// Exited are the containers that ended while Docker went on: somebody's
@@ -61,7 +62,14 @@ func openStore(dir string) *store {
 	return s
 }
 
-func (s *store) load(dir string) error {
+func (s *store) load(dir string) (err error) {
+	// bbolt panics on a damaged file, or faults: it is mapped into memory.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if damage := recover(); damage != nil {
+			err = fmt.Errorf("state.db is damaged: %v", damage)
+		}
+	}()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -118,12 +126,15 @@ func (s *store) project(name string) projectState {
 }
 
 func (p projectState) clone() projectState {
-	p.Desired, p.Specs, p.Exited = maps.Clone(p.Desired), maps.Clone(p.Specs), slices.Clone(p.Exited)
+	p.Desired, p.Specs, p.Stopped, p.Exited = maps.Clone(p.Desired), maps.Clone(p.Specs), maps.Clone(p.Stopped), slices.Clone(p.Exited)
 	if p.Desired == nil {
 		p.Desired = map[string]int{}
 	}
 	if p.Specs == nil {
 		p.Specs = map[string]*dockerops.Spec{}
+	}
+	if p.Stopped == nil {
+		p.Stopped = map[string]bool{}
 	}
 	return p
 }
@@ -184,16 +195,19 @@ func (s *store) history() []ipc.Operation {
 	return slices.Clone(s.operations)
 }
 
-// swapEpoch keeps the new epoch of the host and returns the one before.
-func (s *store) swapEpoch(epoch string) (before string, err error) {
+// lastEpoch returns the epoch of the host that was last restored.
+func (s *store) lastEpoch() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before = s.epoch
-	if before == epoch {
-		return before, nil
-	}
+	return s.epoch
+}
+
+// keepEpoch keeps the epoch of the host that is restored.
+func (s *store) keepEpoch(epoch string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.epoch = epoch
-	return before, s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(epochKey, []byte(epoch)) })
+	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(epochKey, []byte(epoch)) })
 }
 
 func (s *store) put(bucket, key []byte, value any) error {

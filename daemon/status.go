@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -87,13 +86,13 @@ func (d *Daemon) status(ctx context.Context, p *dockerops.Project, host *hostNgi
 		}
 	}
 	status.Entry = entryURL(p, host)
-	status.State = overall(status, kept)
+	status.State = overall(status)
 	return status
 }
 
 // overall is stopped when no replica of a balanced service runs (of any service,
 // where none is balanced), up when all that is desired is ready, else degraded.
-func overall(status ipc.Status, kept projectState) ipc.State {
+func overall(status ipc.Status) ipc.State {
 	anyBalanced := slices.ContainsFunc(status.Services, func(s ipc.Service) bool { return s.Balanced })
 	running, complete := 0, true
 	for _, s := range status.Services {
@@ -108,7 +107,7 @@ func overall(status ipc.Status, kept projectState) ipc.State {
 	switch {
 	case running == 0:
 		return ipc.StateStopped
-	case complete && !kept.Stopped:
+	case complete:
 		return ipc.StateUp
 	}
 	return ipc.StateDegraded
@@ -117,21 +116,19 @@ func overall(status ipc.Status, kept projectState) ipc.State {
 func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service *dockerops.Service, kept projectState, serving map[string]bool) ipc.Service {
 	backend, isBalanced := p.Backends[service.Name]
 	status := ipc.Service{Name: service.Name, Balanced: isBalanced, Port: backend.Port, Match: service.Settings.Match,
-		Desired: desired(p, kept, service.Name), Replicas: []ipc.Replica{}, Problems: service.Settings.Problems}
-	if _, ok := kept.Desired[service.Name]; !ok {
-		status.Desired = len(service.Replicas)
+		Desired: len(service.Replicas), Replicas: []ipc.Replica{}, Problems: service.Settings.Problems}
+	if n, ok := kept.Desired[service.Name]; ok {
+		status.Desired = n
 	}
 	probe := p.Probe(service.Name)
-	if isBalanced {
-		s.look(ctx, service.Replicas, probe)
+	ready := map[string]bool{}
+	for _, r := range s.readyOf(ctx, p, service.Name, service.Replicas) {
+		ready[r.ID] = true
 	}
 	hashes := map[string]bool{}
 	for _, r := range service.Replicas {
 		hashes[r.ConfigHash] = true
-		s.mu.Lock()
-		since, listens := s.listening[r.ID]
-		s.mu.Unlock()
-		replica := describeReplica(r, !isBalanced || listens && since.Equal(r.Started))
+		replica := describeReplica(r, ready[r.ID])
 		replica.Serving = serving[r.Name]
 		if address := r.Address(probe.Peers); address != "" && isBalanced {
 			replica.Address = fmt.Sprintf("%s:%d", address, backend.Port)
@@ -141,33 +138,28 @@ func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service 
 		if r.Running() {
 			status.Running++
 		}
-		if replica.Ready {
-			status.Ready++
-		}
 		status.Replicas = append(status.Replicas, replica)
 	}
+	status.Ready = len(ready)
 	if len(hashes) > 1 {
 		status.Problems = append(status.Problems, "its replicas were made from different configurations")
 	}
-	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && len(s.turn) == 0 {
+	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && !s.changing() {
 		status.Problems = append(status.Problems, fmt.Sprintf("drift: %d desired, but somebody else made it %d; tvsctl scale %s N settles it",
 			n, len(service.Replicas), service.Name))
 	}
 	return status
 }
 
-func describeReplica(r dockerops.Replica, listens bool) ipc.Replica {
+func describeReplica(r dockerops.Replica, ready bool) ipc.Replica {
 	replica := ipc.Replica{Number: r.Number, Name: r.Name, ID: r.ShortID(), Hostname: r.Hostname, Image: r.Image,
-		State: r.State, Health: r.Health, Created: r.Created, Since: r.Started}
+		State: r.State, Health: r.Health, Ready: ready, Created: r.Created, Since: r.Started}
 	switch {
+	case ready:
 	case r.Running() && r.Health == "":
-		if replica.Ready = listens; !listens {
-			replica.Problem = "does not accept connections yet"
-		}
+		replica.Problem = "does not accept connections"
 	case r.Running():
-		if replica.Ready = r.Health == "healthy"; !replica.Ready {
-			replica.Problem = r.Health
-		}
+		replica.Problem = r.Health
 	case r.State == "exited" || r.State == "dead":
 		replica.Since, replica.ExitCode = r.Finished, &r.ExitCode
 		replica.Problem = fmt.Sprintf("exited with code %d", r.ExitCode)
@@ -183,7 +175,7 @@ func (s *site) nginxStatus(ctx context.Context, p *dockerops.Project, host *host
 	}
 	list := []ipc.Nginx{}
 	for _, b := range running {
-		list = append(list, s.describeBalancer(p, host, b))
+		list = append(list, s.describeBalancer(b))
 	}
 	for _, service := range p.Nginx() {
 		for _, r := range service.Replicas {
@@ -207,27 +199,7 @@ func (s *site) nginxStatus(ctx context.Context, p *dockerops.Project, host *host
 	return list
 }
 
-// publicationPatience is how long a reader waits for a publication under way before
-// it takes what was known before.
-const publicationPatience = time.Second
-
-// balancersNow returns the running nginx, with what is in force in them.
-func (s *site) balancersNow(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {
-	timer := time.NewTimer(publicationPatience)
-	defer timer.Stop()
-	select {
-	case s.publishing <- struct{}{}:
-		defer func() { <-s.publishing }()
-		return s.findBalancers(ctx, p, host)
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return sortBalancers(s.balancers), nil
-}
-
-func (s *site) describeBalancer(p *dockerops.Project, host *hostNginx, b *balancer) ipc.Nginx {
+func (s *site) describeBalancer(b *balancer) ipc.Nginx {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := ipc.Nginx{Name: b.name, Service: b.service, State: b.state, Since: b.since, Version: b.facts.Version,
@@ -238,7 +210,7 @@ func (s *site) describeBalancer(p *dockerops.Project, host *hostNginx, b *balanc
 	if !b.facts.Includes {
 		return n
 	}
-	for _, backend := range s.backendsOf(p, host, b) {
+	for _, backend := range b.backends {
 		file := nginx.Upstream{Name: backend.Service}.File()
 		contents, there := b.published[file]
 		if !there {

@@ -15,14 +15,21 @@ import (
 // parallel bounds the calls that one change has under way at the engine.
 const parallel = 10
 
+// callDeadline bounds one call that changes a container; a stop takes as long as the
+// service's stop_grace_period, and an engine that hangs must not hold a project for ever.
+const callDeadline = 15 * time.Minute
+
 // Balancer is the nginx side of a change.
 type Balancer interface {
 	// Prepare is told that Publish will come soon.
 	Prepare(ctx context.Context)
 	// Hold keeps containers out of the upstreams until Publish names them.
 	Hold(ids ...string)
+	// HoldNew does so for the replicas of a service that will get numbers above one.
+	HoldNew(service string, above int)
 	// Publish makes every nginx serve the ready replicas but those that retire,
-	// and returns when the new configuration is proven to be in force.
+	// and returns when the new configuration is proven to be in force. On an error
+	// none of those that were to join is served.
 	Publish(ctx context.Context, join, retire []string) error
 	// Drain returns when no worker of an older configuration is left, at the
 	// latest when ctx ends.
@@ -166,6 +173,8 @@ func (a *applier) do(ctx context.Context, s Step) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
 	switch s.Kind {
 	case StepCreate:
 		return a.create(ctx, s)
@@ -205,6 +214,11 @@ func (a *applier) create(ctx context.Context, s Step) error {
 }
 
 func (a *applier) viaCompose(ctx context.Context, s Step) error {
+	highest := 0
+	for _, r := range a.project.Service(s.Service).Replicas {
+		highest = max(highest, r.Number)
+	}
+	a.balancer.HoldNew(s.Service, highest)
 	err := a.composer.Scale(ctx, s.Service, s.Count)
 	now, lookErr := a.engine.Observe(context.WithoutCancel(ctx), a.project.Name, nil)
 	if lookErr != nil {
@@ -306,7 +320,7 @@ func (a *applier) remove(ctx context.Context, s Step) error {
 	return ignoreMissing(err)
 }
 
-// takeBack undoes what was made, all at once: nothing of it was ever published.
+// takeBack undoes what was made, all at once: no nginx serves it.
 func (a *applier) takeBack() error {
 	const most = 60 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), most)

@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,8 +19,10 @@ import (
 // ComposeError is a failure of the compose plugin.
 type ComposeError struct {
 	Missing bool // it is not installed
-	Text    string
-	Output  []string // its last lines
+	// Untrusted is set when the files can be written by somebody who must not.
+	Untrusted bool
+	Text      string
+	Output    []string // its last lines
 }
 
 func (e *ComposeError) Error() string { return e.Text }
@@ -29,6 +31,8 @@ func (e *ComposeError) Error() string { return e.Text }
 type Compose struct {
 	Project string
 	Files   Files
+	// Declared is whether root vouched for the files and for who owns them.
+	Declared bool
 	// Line gets what the plugin writes, line by line.
 	Line func(string)
 }
@@ -40,8 +44,8 @@ func (c Compose) Up(ctx context.Context, build bool, counts map[string]int) erro
 	if build {
 		args = append(args, "--build")
 	}
-	for service, count := range counts {
-		args = append(args, "--scale", service+"="+strconv.Itoa(count))
+	for _, service := range slices.Sorted(maps.Keys(counts)) {
+		args = append(args, "--scale", service+"="+strconv.Itoa(counts[service]))
 	}
 	return c.run(ctx, args...)
 }
@@ -65,10 +69,8 @@ type ServiceConfig struct {
 
 // Config asks compose what the files say, by service.
 func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
-	var output bytes.Buffer
-	quiet := c
-	quiet.Line = nil
-	if err := quiet.start(ctx, &output, "config", "--format", "json"); err != nil {
+	output, err := c.read(ctx, "config", "--format", "json")
+	if err != nil {
 		return nil, err
 	}
 	var project struct {
@@ -83,7 +85,7 @@ func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
 		Configs map[string]injected `json:"configs"`
 		Secrets map[string]injected `json:"secrets"`
 	}
-	if err := json.Unmarshal(output.Bytes(), &project); err != nil {
+	if err := json.Unmarshal(output, &project); err != nil {
 		return nil, &ComposeError{Text: fmt.Sprintf("docker compose config printed no JSON: %v", err)}
 	}
 	services := map[string]ServiceConfig{}
@@ -116,11 +118,48 @@ type injected struct {
 
 func (i injected) isInjected() bool { return i.Content != "" || i.Environment != "" }
 
-func (c Compose) run(ctx context.Context, args ...string) error { return c.start(ctx, nil, args...) }
+// Hash returns compose's hash of a service's configuration as the files have it.
+func (c Compose) Hash(ctx context.Context, service string) (string, error) {
+	output, err := c.read(ctx, "config", "--hash", service)
+	if err != nil {
+		return "", err
+	}
+	fields := strings.Fields(string(output))
+	if len(fields) != 2 {
+		return "", &ComposeError{Text: fmt.Sprintf("docker compose config --hash printed %q", output)}
+	}
+	return fields[1], nil
+}
 
-// start runs compose. Its standard output goes to output, or with its standard
-// error to Line.
-func (c Compose) start(ctx context.Context, output io.Writer, args ...string) error {
+// run runs compose as root, on files that only those may write who may have that.
+func (c Compose) run(ctx context.Context, args ...string) error {
+	if err := c.Files.Untrusted(c.Declared); err != nil {
+		return &ComposeError{Untrusted: true, Text: err.Error()}
+	}
+	return c.start(ctx, nil, nil, args...)
+}
+
+// read runs compose only to interpret the files, as their owner: they may name
+// other files, whose contents its errors show.
+func (c Compose) read(ctx context.Context, args ...string) ([]byte, error) {
+	var output bytes.Buffer
+	var owner *syscall.Credential
+	info, err := os.Stat(c.Files.Directory)
+	if err != nil {
+		return nil, &ComposeError{Text: fmt.Sprintf("cannot use the project directory: %v", err)}
+	}
+	if stat := info.Sys().(*syscall.Stat_t); stat.Uid != 0 && os.Geteuid() == 0 {
+		owner = &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}
+	}
+	quiet := c
+	quiet.Line = nil
+	err = quiet.start(ctx, &output, owner, args...)
+	return output.Bytes(), err
+}
+
+// start runs compose as the given user, nil for the daemon's own. Its standard
+// output goes to output, or with its standard error to Line.
+func (c Compose) start(ctx context.Context, output io.Writer, user *syscall.Credential, args ...string) error {
 	docker, err := exec.LookPath("docker")
 	if err != nil {
 		return &ComposeError{Missing: true, Text: "the docker command is not installed"}
@@ -139,6 +178,10 @@ func (c Compose) start(ctx context.Context, output io.Writer, args ...string) er
 	}
 	command := exec.CommandContext(ctx, docker, append(whole, args...)...)
 	command.Dir = c.Files.Directory
+	if user != nil {
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+		command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
+	}
 	// A stop is asked for first: compose then finishes the call it is in.
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	reader, writer := io.Pipe()
@@ -186,72 +229,4 @@ func (c Compose) follow(reader *io.PipeReader) []string {
 	// A line over the buffer's size ends the scan; the child must not block on the rest.
 	_, _ = io.Copy(io.Discard, reader)
 	return last
-}
-
-// Untrusted returns why the compose files must not be used, or nil: whoever can
-// write them, or rename a directory above them, owns the host. They may be written
-// by root and by the owner of the project's directory.
-func (f Files) Untrusted() error {
-	if !filepath.IsAbs(f.Directory) {
-		return fmt.Errorf("the project directory %q is not an absolute path", f.Directory)
-	}
-	info, err := os.Stat(f.Directory)
-	if err != nil {
-		return fmt.Errorf("cannot use the project directory: %v", err)
-	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	if len(f.Compose) == 0 {
-		return errors.New("no compose file is named")
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w it", f.Directory, info.Mode().Perm())
-	}
-	paths := append(append([]string{f.Directory}, f.Compose...), f.Env...)
-	// Compose reads that one without being told.
-	if unasked := filepath.Join(f.Directory, ".env"); exists(unasked) {
-		paths = append(paths, unasked)
-	}
-	for _, path := range paths {
-		if !filepath.IsAbs(path) {
-			return fmt.Errorf("%q is not an absolute path", path)
-		}
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			return fmt.Errorf("cannot use %s: %v", path, err)
-		}
-		for _, start := range []string{filepath.Clean(path), real} {
-			for at := start; ; at = filepath.Dir(at) {
-				if err := writableByOthers(at, owner); err != nil {
-					return err
-				}
-				if at == "/" {
-					break
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
-func writableByOthers(path string, owner uint32) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return fmt.Errorf("cannot use %s: %v", path, err)
-	}
-	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 && uid != owner {
-		return fmt.Errorf("%s belongs to neither root nor the owner of the project's directory", path)
-	}
-	// In a sticky directory nobody can rename or replace what is another's.
-	if sticky := info.IsDir() && info.Mode()&os.ModeSticky != 0; sticky || info.Mode()&os.ModeSymlink != 0 {
-		return nil
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w it", path, info.Mode().Perm())
-	}
-	return nil
 }

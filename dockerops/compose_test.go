@@ -31,11 +31,24 @@ func fakeDocker(t *testing.T, script string) (arguments func() []string) {
 	}
 }
 
-func TestComposeArguments(t *testing.T) {
+// declared is a project whose files may be run.
+func declared(t *testing.T) Compose {
+	t.Helper()
 	dir := t.TempDir()
-	files := Files{Directory: dir, Compose: []string{"/a.yaml", "/b.yaml"}, Env: []string{"/e"}, Profiles: []string{"p"}}
+	files := Files{Directory: dir, Compose: []string{dir + "/a.yaml", dir + "/b.yaml"}, Env: []string{dir + "/e"}, Profiles: []string{"p"}}
+	for _, path := range append(files.Compose, files.Env...) {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Compose{Project: "tvs", Files: files, Declared: true}
+}
+
+func TestComposeArguments(t *testing.T) {
+	compose := declared(t)
+	dir := compose.Files.Directory
 	common := []string{"compose", "--project-name", "tvs", "--ansi", "never", "--project-directory", dir,
-		"--file", "/a.yaml", "--file", "/b.yaml", "--env-file", "/e", "--profile", "p"}
+		"--file", dir + "/a.yaml", "--file", dir + "/b.yaml", "--env-file", dir + "/e", "--profile", "p"}
 	for _, c := range []struct {
 		run  func(Compose) error
 		want []string
@@ -47,7 +60,7 @@ func TestComposeArguments(t *testing.T) {
 			[]string{"up", "--detach", "--no-deps", "--no-recreate", "--scale", "webapp=4", "webapp"}},
 	} {
 		arguments := fakeDocker(t, "exit 0")
-		if err := c.run(Compose{Project: "tvs", Files: files}); err != nil {
+		if err := c.run(compose); err != nil {
 			t.Error(err)
 		}
 		if got := arguments(); !slices.Equal(got, append(append(slices.Clone(common), c.want...), dir)) {
@@ -59,7 +72,9 @@ func TestComposeArguments(t *testing.T) {
 func TestComposeOutput(t *testing.T) {
 	fakeDocker(t, "i=1; while [ $i -le 15 ]; do echo \"line $i  \"; echo; i=$((i+1)); done; echo 'no such image' >&2; exit 17")
 	var lines []string
-	err := Compose{Project: "tvs", Line: func(s string) { lines = append(lines, s) }}.Down(t.Context())
+	compose := declared(t)
+	compose.Line = func(s string) { lines = append(lines, s) }
+	err := compose.Down(t.Context())
 	var failed *ComposeError
 	if !errors.As(err, &failed) || failed.Missing || err.Error() != "docker compose down failed (exit status 17): no such image" {
 		t.Fatalf("err %v", err)
@@ -72,7 +87,7 @@ func TestComposeOutput(t *testing.T) {
 func TestComposeLineWithoutEnd(t *testing.T) {
 	fakeDocker(t, "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo after; exit 1")
 	var failed *ComposeError
-	if err := (Compose{Project: "tvs"}).Down(t.Context()); !errors.As(err, &failed) {
+	if err := declared(t).Down(t.Context()); !errors.As(err, &failed) {
 		t.Errorf("err %v", err)
 	}
 }
@@ -81,11 +96,11 @@ func TestComposeMissing(t *testing.T) {
 	fakeDocker(t, "echo 'unknown flag: --project-name' >&2; exit 125")
 	t.Setenv("FAKE_PLUGIN", "1")
 	var missing *ComposeError
-	if err := (Compose{Project: "tvs"}).Down(t.Context()); !errors.As(err, &missing) || !missing.Missing || err.Error() != "the docker compose plugin is not installed" {
+	if err := declared(t).Down(t.Context()); !errors.As(err, &missing) || !missing.Missing || err.Error() != "the docker compose plugin is not installed" {
 		t.Errorf("without the plugin: %v", err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if err := (Compose{Project: "tvs"}).Down(t.Context()); !errors.As(err, &missing) || !missing.Missing || err.Error() != "the docker command is not installed" {
+	if err := declared(t).Down(t.Context()); !errors.As(err, &missing) || !missing.Missing || err.Error() != "the docker command is not installed" {
 		t.Errorf("without docker: %v", err)
 	}
 }
@@ -94,9 +109,37 @@ func TestComposeStopsWhenToldTo(t *testing.T) {
 	fakeDocker(t, "trap 'echo stopped; exit 3' TERM; echo begun; while :; do sleep 0.01; done")
 	ctx, cancel := context.WithCancel(t.Context())
 	var lines []string
-	err := Compose{Project: "tvs", Line: func(s string) { lines = append(lines, s); cancel() }}.Down(ctx)
+	compose := declared(t)
+	compose.Line = func(s string) { lines = append(lines, s); cancel() }
+	err := compose.Down(ctx)
 	if err == nil || !slices.Equal(lines, []string{"begun", "stopped"}) {
 		t.Errorf("%v, lines %q", err, lines)
+	}
+}
+
+func TestComposeRunsNothingUntrusted(t *testing.T) {
+	fakeDocker(t, "echo ran")
+	compose := declared(t)
+	if err := os.Chmod(compose.Files.Compose[1], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	compose.Line = func(s string) { t.Errorf("line %q", s) }
+	for _, err := range []error{compose.Up(t.Context(), false, nil), compose.Down(t.Context()), compose.Scale(t.Context(), "webapp", 2)} {
+		var untrusted *ComposeError
+		if !errors.As(err, &untrusted) || !untrusted.Untrusted {
+			t.Errorf("err %v", err)
+		}
+	}
+}
+
+func TestComposeHash(t *testing.T) {
+	fakeDocker(t, "echo webapp 0123abcd")
+	if hash, err := declared(t).Hash(t.Context(), "webapp"); hash != "0123abcd" || err != nil {
+		t.Errorf("%q, %v", hash, err)
+	}
+	fakeDocker(t, "echo nothing of the kind")
+	if _, err := declared(t).Hash(t.Context(), "webapp"); err == nil {
+		t.Error("no error")
 	}
 }
 
@@ -111,7 +154,9 @@ func TestComposeConfig(t *testing.T) {
  "configs": {"file": {"file": "/x"}, "text": {"content": "hello"}},
  "secrets": {"env": {"environment": "TOKEN"}}}
 END`)
-	got, err := Compose{Project: "tvs", Line: func(s string) { t.Errorf("line %q", s) }}.Config(t.Context())
+	compose := declared(t)
+	compose.Line = func(s string) { t.Errorf("line %q", s) }
+	got, err := compose.Config(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +171,7 @@ END`)
 		t.Errorf("arguments %q", a)
 	}
 	fakeDocker(t, "echo this is no JSON")
-	if _, err := (Compose{Project: "tvs"}).Config(t.Context()); err == nil || !strings.Contains(err.Error(), "printed no JSON") {
+	if _, err := declared(t).Config(t.Context()); err == nil || !strings.Contains(err.Error(), "printed no JSON") {
 		t.Errorf("err %v", err)
 	}
 }
@@ -162,13 +207,15 @@ func TestUntrusted(t *testing.T) {
 			f.Compose = []string{dir + "/stack/link.yaml"}
 			return os.Symlink(dir+"/above/compose.yaml", dir+"/stack/link.yaml")
 		}, ""},
-		{"another's file", func(_ string, f *Files) error {
-			if os.Getuid() != 0 {
-				f.Compose[0] = "/nowhere" // only root can give a file away
-				return nil
-			}
-			return os.Chown(f.Compose[0], 12345, -1)
-		}, "compose.yaml belongs to neither root nor the owner"},
+		{"a chain of links through a writable directory", func(dir string, f *Files) error {
+			f.Compose = []string{dir + "/stack/link.yaml"}
+			return errors.Join(os.Mkdir(dir+"/open", 0o700), os.Chmod(dir+"/open", 0o777),
+				os.Symlink(dir+"/above/compose.yaml", dir+"/open/middle.yaml"), os.Symlink("../open/middle.yaml", dir+"/stack/link.yaml"))
+		}, "open can be written by others"},
+		{"links in a circle", func(dir string, f *Files) error {
+			f.Compose = []string{dir + "/stack/a"}
+			return errors.Join(os.Symlink("b", dir+"/stack/a"), os.Symlink("a", dir+"/stack/b"))
+		}, "too many symbolic links"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -180,13 +227,42 @@ func TestUntrusted(t *testing.T) {
 			if err := c.change(dir, &f); err != nil {
 				t.Fatal(err)
 			}
-			if f.Compose != nil && f.Compose[0] == "/nowhere" {
-				t.Skip("needs root to give a file away")
-			}
-			err := f.Untrusted()
+			err := f.Untrusted(true)
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("got %v, want %q", err, c.says)
 			}
 		})
+	}
+}
+
+// The owner of the project's directory may write the files only where root has
+// declared the project. /proc shows directories of other owners to any user.
+func TestUntrustedOwner(t *testing.T) {
+	dir := t.TempDir()
+	f := Files{Directory: dir, Compose: []string{dir + "/compose.yaml"}}
+	if err := os.WriteFile(f.Compose[0], nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const somebody = 12345
+	if err := untrustedPath(f.Compose[0], somebody, maxLinks); os.Getuid() != 0 && (err == nil || !strings.Contains(err.Error(), "belongs to neither root nor the owner")) {
+		t.Errorf("another's file: %v", err)
+	}
+	err := f.Untrusted(false)
+	if mine := os.Getuid() != 0; mine != (err != nil) {
+		t.Errorf("undeclared, of uid %d: %v", os.Getuid(), err)
+	}
+	if os.Getuid() != 0 {
+		return // only root can give files away
+	}
+	for path, says := range map[string]string{f.Compose[0]: "compose.yaml belongs to somebody other than root", dir: "belongs to somebody other than root"} {
+		if err := os.Chown(path, somebody, -1); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Untrusted(false); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("undeclared: %v", err)
+		}
+	}
+	if err := f.Untrusted(true); err != nil {
+		t.Errorf("declared, all of the directory's owner: %v", err)
 	}
 }

@@ -27,27 +27,29 @@ var ErrUnavailable = errors.New("the Docker Engine cannot be reached")
 // Engine is a connection to one Docker Engine. It is safe for concurrent use.
 type Engine struct {
 	api         *client.Client
+	unusable    error         // DOCKER_HOST makes no sense
 	negotiating chan struct{} // holds a value meanwhile
 	negotiated  atomic.Bool
 	watches     watches
 }
 
 // Open prepares a connection to the engine that DOCKER_HOST names, by default
-// the local one. It does no I/O: the API version is negotiated on first use.
-func Open() (*Engine, error) {
+// the local one. It does no I/O: the API version is negotiated on first use, and a
+// DOCKER_HOST that makes no sense is the error of every use.
+func Open() *Engine {
 	api, err := client.NewClientWithOpts(client.FromEnv)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use the Docker client: %v", err)
+		err = fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
-	return &Engine{api: api, negotiating: make(chan struct{}, 1)}, nil
+	return &Engine{api: api, unusable: err, negotiating: make(chan struct{}, 1)}
 }
 
 // negotiate agrees on the API version, once. It comes before the first request of
 // whoever begins something: the client's own negotiation, on first use, writes the
 // version while other requests read it.
 func (e *Engine) negotiate(ctx context.Context) error {
-	if e.negotiated.Load() {
-		return nil
+	if e.negotiated.Load() || e.unusable != nil {
+		return e.unusable
 	}
 	select {
 	case e.negotiating <- struct{}{}:
@@ -92,6 +94,9 @@ func explain(err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: it does not answer", ErrUnavailable)
+	}
+	if errors.Is(err, ErrUnavailable) {
+		return err
 	}
 	if client.IsErrConnectionFailed(err) {
 		return fmt.Errorf("%w: %v", ErrUnavailable, err)

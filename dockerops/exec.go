@@ -3,11 +3,14 @@ package dockerops
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 )
+
+const exitTick = 5 * time.Millisecond
 
 // Exec is a program that runs in a container.
 type Exec struct {
@@ -55,9 +58,19 @@ func (x *Exec) Wait(ctx context.Context) (output string, status int, err error) 
 		}
 		return text.String(), 0, explain(err)
 	}
-	result, err := x.engine.api.ContainerExecInspect(ctx, x.id)
-	if err != nil {
-		return text.String(), 0, explain(err)
+	// The output can end a moment before the engine knows the status.
+	for {
+		result, err := x.engine.api.ContainerExecInspect(ctx, x.id)
+		if err != nil {
+			return text.String(), 0, explain(err)
+		}
+		if !result.Running {
+			return text.String(), result.ExitCode, nil
+		}
+		select {
+		case <-ctx.Done():
+			return text.String(), 0, ctx.Err()
+		case <-time.After(exitTick):
+		}
 	}
-	return text.String(), result.ExitCode, nil
 }

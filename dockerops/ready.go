@@ -24,7 +24,7 @@ type NotReadyError struct {
 func (e *NotReadyError) Error() string { return fmt.Sprintf("%s %s", e.Replica, e.Text) }
 
 const (
-	dialTimeout = time.Second
+	dialTimeout = 200 * time.Millisecond
 	dialFirst   = 5 * time.Millisecond
 	dialMost    = 250 * time.Millisecond
 	lastLines   = 10

@@ -165,8 +165,8 @@ func (e *Engine) imageRef(ctx context.Context, s *Spec) (string, error) {
 	return s.ImageID, nil
 }
 
-// create makes the replica of that number and returns its id. A container of
-// that name which is the same replica counts as made.
+// create makes the replica of that number and returns its id, also when it could
+// then not be connected to all its networks.
 func (e *Engine) create(ctx context.Context, s *Spec, number int, image string) (string, error) {
 	r := s.request(number, image)
 	first, later := r.networks, map[string]*network.EndpointSettings(nil)
@@ -181,11 +181,6 @@ func (e *Engine) create(ctx context.Context, s *Spec, number int, image string) 
 	}
 	name := s.ReplicaName(number)
 	made, err := e.api.ContainerCreate(ctx, r.config, r.host, &network.NetworkingConfig{EndpointsConfig: first}, nil, name)
-	if isConflict(err) {
-		if there, lookErr := e.api.ContainerInspect(ctx, name); lookErr == nil && sameReplica(there.Config.Labels, r.config.Labels) {
-			return there.ID, nil
-		}
-	}
 	if err != nil {
 		return "", explain(err)
 	}
@@ -195,13 +190,4 @@ func (e *Engine) create(ctx context.Context, s *Spec, number int, image string) 
 		}
 	}
 	return made.ID, nil
-}
-
-func sameReplica(a, b map[string]string) bool {
-	for _, key := range []string{labelProject, labelService, labelNumber, labelConfigHash} {
-		if a[key] != b[key] {
-			return false
-		}
-	}
-	return true
 }

@@ -81,7 +81,7 @@ func (e *Engine) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		// The first ping that is answered proves the engine; events alone do not
 		// answer before something happens.
-		if _, err := e.api.Ping(ctx); err == nil && e.negotiate(ctx) == nil {
+		if err := e.ping(ctx); err == nil {
 			messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 				filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", labelProject))})
 			e.watches.connection(ctx, true)
@@ -97,6 +97,14 @@ func (e *Engine) follow(ctx context.Context) {
 		}
 		wait = min(2*wait, reconnectMost)
 	}
+}
+
+func (e *Engine) ping(ctx context.Context) error {
+	if err := e.negotiate(ctx); err != nil {
+		return err
+	}
+	_, err := e.api.Ping(ctx)
+	return err
 }
 
 func (w *watches) pump(messages <-chan events.Message, errs <-chan error) {

@@ -57,11 +57,18 @@ const (
 	// takeUp is how long new workers may take to appear after a reload, or after
 	// the start of nginx.
 	takeUp = 10 * time.Second
+	// firstLook is how long it may take to serve when it is first asked for its
+	// facts; whoever asks tries again.
+	firstLook = time.Second
+	// startDeadline bounds the start of a program in the container.
+	startDeadline = 10 * time.Second
 	// tick is how often control.sh looks at the workers.
 	tick = 10 * time.Millisecond
 )
 
 func (c *Container) start(ctx context.Context) (Process, error) {
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
 	return c.Exec.Start(ctx, []string{"sh", "-c", control})
 }
 
@@ -143,12 +150,12 @@ func ticks(d time.Duration) string { return strconv.Itoa(int(max(d, tick) / tick
 
 // Facts asks the nginx for its version and configuration, when it serves.
 func (c *Container) Facts(ctx context.Context) (Facts, error) {
-	output, status, err := c.run(ctx, "facts", ticks(takeUp))
+	output, status, err := c.run(ctx, "facts", ticks(firstLook))
 	if err != nil {
 		return Facts{}, err
 	}
-	if status == statusNoWorkers {
-		return Facts{}, c.outcome(status, "")
+	if status != 0 {
+		return Facts{}, c.outcome(status, complaints(output))
 	}
 	return readFacts(output, c.Dir), nil
 }
@@ -194,7 +201,7 @@ func (c *Container) outcome(status int, output string) error {
 	texts := map[int]string{
 		statusNoDir:     "has no directory " + c.Dir,
 		statusWrite:     "cannot write to " + c.Dir,
-		statusRefused:   "does not accept the configuration",
+		statusRefused:   refusedText,
 		statusReload:    "cannot be reloaded",
 		statusNotTaken:  "did not take up the new configuration; its log says why",
 		statusNoWorkers: "has no workers",
@@ -203,7 +210,7 @@ func (c *Container) outcome(status int, output string) error {
 	case status == 0:
 		return nil
 	case known:
-		return &ConfigError{Nginx: c.Label, Text: text, Output: lines(output)}
+		return &ConfigError{Nginx: c.Label, Text: text, Refused: status == statusRefused, Output: lines(output)}
 	}
 	return &ConfigError{Nginx: c.Label, Text: fmt.Sprintf("cannot be configured (status %d)", status), Output: lines(output)}
 }

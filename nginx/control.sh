@@ -45,7 +45,7 @@ facts() {
   ticks=$1
   await_workers
   nginx -v 2>&1
-  nginx -T 2>&1
+  nginx -T 2>&1 || exit 22
 }
 
 publish() {
@@ -70,7 +70,8 @@ publish() {
     exit 23
   fi
   until taken; do
-    tick || { restore; exit 24; }
+    # It may yet come to it: let that be the configuration of before.
+    tick || { restore; kill -HUP "$master"; exit 24; }
   done
   for name in $names; do rm -f ".$name.before"; done
 }

@@ -46,7 +46,10 @@ func (h *Host) Facts(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return Facts{}, fmt.Errorf("cannot run nginx: %v", err)
 	}
-	configuration, _ := h.nginx(ctx, "-T") // a broken one says so at the next test
+	configuration, err := h.nginx(ctx, "-T")
+	if err != nil {
+		return Facts{}, &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: lines(complaints(configuration))}
+	}
 	return readFacts(version+configuration, h.Dir), nil
 }
 
@@ -69,10 +72,14 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	if err != nil {
 		return err
 	}
-	replaced := map[string][]byte{}
+	replaced, reloaded := map[string][]byte{}, false
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.restore(files, replaced))
+		}
+		if err != nil && reloaded {
+			// It may yet come to the new configuration: let that be the one of before.
+			err = errors.Join(err, h.Unit.Reload(ctx))
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -91,11 +98,12 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 		return err
 	}
 	if !ok {
-		return &ConfigError{Nginx: h.Label, Text: "does not accept the configuration", Output: output}
+		return &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: output}
 	}
 	if err := h.Unit.Reload(ctx); err != nil {
 		return &ConfigError{Nginx: h.Label, Text: "cannot be reloaded", Output: lines(err.Error())}
 	}
+	reloaded = true
 	return h.await(ctx, takeUp, func() (bool, error) {
 		serving, _, err := workers(master)
 		stale := slices.ContainsFunc(serving, func(pid int) bool { return slices.Contains(before, pid) })

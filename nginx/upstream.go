@@ -82,10 +82,14 @@ func ParseUpstream(contents []byte) (Upstream, error) {
 // ConfigError means that nginx refused a configuration or did not take it up;
 // the one before it is in force and on disk.
 type ConfigError struct {
-	Nginx  string
-	Text   string   // "does not accept the configuration"
-	Output []string // nginx's own lines
+	Nginx string
+	Text  string // "does not accept the configuration"
+	// Refused is whether nginx's test found it wrong, so that it was never tried.
+	Refused bool
+	Output  []string // nginx's own lines
 }
+
+const refusedText = "does not accept the configuration"
 
 func (e *ConfigError) Error() string {
 	if line := complaint(e.Output); line != "" {
@@ -99,7 +103,7 @@ var logPrefix = regexp.MustCompile(`^(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?(?:ngin
 // complaint finds the line that says why among what nginx wrote.
 func complaint(output []string) string {
 	for _, line := range output {
-		if strings.Contains(line, "[emerg]") || strings.Contains(line, "[alert]") || strings.Contains(line, "[crit]") {
+		if severity(line) {
 			return logPrefix.ReplaceAllString(line, "")
 		}
 	}
@@ -107,6 +111,21 @@ func complaint(output []string) string {
 		return output[0]
 	}
 	return ""
+}
+
+// complaints leaves of nginx -T's output what is not the configuration itself.
+func complaints(output string) string {
+	var kept []string
+	for line := range strings.Lines(output) {
+		if strings.HasPrefix(line, "nginx: ") || severity(line) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+func severity(line string) bool {
+	return strings.Contains(line, "[emerg]") || strings.Contains(line, "[alert]") || strings.Contains(line, "[crit]")
 }
 
 func lines(text string) []string {

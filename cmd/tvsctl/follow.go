@@ -181,7 +181,7 @@ func (l *lines) close()           {}
 
 func (l *lines) event(event ipc.Event) {
 	if event.Kind == ipc.EventLog {
-		fmt.Fprintln(l.w, event.Line)
+		fmt.Fprintln(l.w, clean(event.Line))
 		return
 	}
 	step := event.Step

@@ -64,7 +64,7 @@ func (l *live) close() {
 
 func (l *live) event(event ipc.Event) {
 	if event.Kind == ipc.EventLog {
-		l.print(event.Line)
+		l.print(clean(event.Line))
 		return
 	}
 	if event.Kind != ipc.EventStep || event.Step == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +16,9 @@ func (a *app) overrideCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "override [-w | -o FILE]",
 		Short: "Print or write the file that makes plain docker compose agree",
-		Long: `Print or write the compose override file with the counts, and after a rollout the
-images, that tvsctld keeps. With it a plain docker compose up -d changes nothing.`,
+		Long: `Print or write the compose override file with the counts that tvsctld keeps. With it
+a plain docker compose up -d changes nothing. A file that tvsctl has not made is not
+replaced.`,
 		Example: `  tvsctl override
   tvsctl override --write
   tvsctl override -o /srv/shop/compose.override.yaml`,
@@ -37,9 +39,8 @@ images, that tvsctld keeps. With it a plain docker compose up -d changes nothing
 				}
 			}
 			if file != "-" {
-				// 0666 and the umask: it is a compose file like the one beside it.
-				if err := os.WriteFile(file, []byte(override.YAML), 0o666); err != nil {
-					return failuref("cannot write the override file: %v", err)
+				if err := replaceOverride(file, override.YAML); err != nil {
+					return err
 				}
 				override.File = file
 				if !a.quiet && !a.json {
@@ -57,4 +58,28 @@ images, that tvsctld keeps. With it a plain docker compose up -d changes nothing
 	cmd.Flags().StringVarP(&file, "output", "o", "-", "write to `FILE`; - is the standard output")
 	cmd.Flags().BoolVarP(&write, "write", "w", false, "write to where docker compose looks for it")
 	return cmd
+}
+
+// overrideMark is in the first line of every file that tvsctl makes.
+const overrideMark = "Made by: tvsctl"
+
+// replaceOverride writes the file, unless there is one that somebody else made: it
+// holds settings of the stack that would be lost.
+func replaceOverride(file, text string) error {
+	before, err := os.ReadFile(file)
+	if first, _, _ := strings.Cut(string(before), "\n"); err == nil && !strings.Contains(first, overrideMark) {
+		refusal := failuref("cannot write the override file: %s is not one that tvsctl made", clean(file))
+		refusal.Hint = "put the output of tvsctl override into it by hand, or name another file: tvsctl override -o FILE"
+		return refusal
+	}
+	// 0666 and the umask: it is a compose file like the one beside it.
+	fresh := file + ".new"
+	err = os.WriteFile(fresh, []byte(text), 0o666)
+	if err == nil {
+		err = os.Rename(fresh, file)
+	}
+	if err != nil {
+		return failuref("cannot write the override file: %v", err)
+	}
+	return nil
 }

@@ -35,7 +35,7 @@ func run(args []string, stderr io.Writer) int {
 	listen := flags.String("listen", "", "serve on a socket at `PATH`, without systemd (for development)")
 	state := flags.String("state", stateDir(), "keep the state in `DIR`")
 	projects := flags.String("projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
-	idle := flags.Duration("idle", 0, "end after `DURATION` without anything to do; 0 means $TVSCTLD_IDLE, by default 60s")
+	idle := flags.Duration("idle", 0, "end after `DURATION` without anything to do; 0 means $TVSCTLD_IDLE, by default 60s, and never with --listen")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -68,17 +68,13 @@ func serve(ctx context.Context, config daemon.Config, path string, idle time.Dur
 		return err
 	}
 	defer listener.Close()
-	if path == "" {
+	if config.Idle = idle; path == "" {
 		if config.Idle, err = idleTime(idle); err != nil {
 			// Ending for this would make systemd start it again and again.
 			fmt.Fprintf(config.Log, "tvsctld: %v\n", err)
 		}
 	}
-	d, err := daemon.New(config)
-	if err != nil {
-		return err
-	}
-	return d.Run(ctx, listener)
+	return daemon.New(config).Run(ctx, listener)
 }
 
 func listen(path string) (*net.UnixListener, error) {

@@ -1,0 +1,132 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"tvsctl/dockerops"
+)
+
+// choose returns the replicas that should serve, for each balanced service.
+func (s *site) choose(ctx context.Context, p *dockerops.Project) map[string][]dockerops.Replica {
+	members := map[string][]dockerops.Replica{}
+	for name := range p.Backends {
+		members[name] = nil
+		service := p.Service(name)
+		if service == nil {
+			continue
+		}
+		s.look(ctx, service.Replicas, p.Probe(name))
+		s.mu.Lock()
+		held := maps.Clone(s.held)
+		above, some := s.heldAbove[name]
+		for _, r := range service.Replicas {
+			if some && r.Number > above {
+				held[r.ID] = true
+			}
+		}
+		members[name] = eligible(service.Replicas, held, s.listening)
+		s.mu.Unlock()
+	}
+	return members
+}
+
+// eligible returns the replicas that should serve: those that are ready, and where
+// none is, those that are unhealthy, for a failing shared dependency must not empty
+// the upstream. One that has ended never serves.
+func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time) []dockerops.Replica {
+	var ready, unhealthy []dockerops.Replica
+	for _, r := range replicas {
+		if !r.Running() || held[r.ID] {
+			continue
+		}
+		switch r.Health {
+		case "healthy":
+			ready = append(ready, r)
+		case "unhealthy":
+			unhealthy = append(unhealthy, r)
+		case "":
+			if since, ok := listening[r.ID]; ok && since.Equal(r.Started) {
+				ready = append(ready, r)
+			}
+		}
+	}
+	if len(ready) == 0 {
+		return unhealthy
+	}
+	return ready
+}
+
+// look probes the running replicas without a health check whose port was not yet
+// seen open since they started.
+func (s *site) look(ctx context.Context, replicas []dockerops.Replica, probe dockerops.Probe) {
+	var group sync.WaitGroup
+	for _, r := range replicas {
+		if s.listens(r) || !r.Running() || r.Health != "" {
+			continue
+		}
+		group.Go(func() {
+			if probe.Listens(ctx, r) {
+				s.mu.Lock()
+				s.listening[r.ID] = r.Started
+				s.mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+}
+
+// listens reports whether the replica's port was seen open since it started.
+func (s *site) listens(r dockerops.Replica) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, ok := s.listening[r.ID]
+	return ok && since.Equal(r.Started)
+}
+
+// awaited reports whether a running replica is not yet ready by its port, so that
+// only another look can tell.
+func (s *site) awaited(p *dockerops.Project) bool {
+	for name := range p.Backends {
+		service, probe := p.Service(name), p.Probe(name)
+		if service == nil {
+			continue
+		}
+		for _, r := range service.Replicas {
+			if r.Running() && r.Health == "" && r.Address(probe.Peers) != "" && !s.listens(r) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// tell writes to the journal who joined and left the upstreams since last time.
+func (s *site) tell(members map[string][]dockerops.Replica) {
+	now := map[string][]string{}
+	for service, replicas := range members {
+		for _, r := range replicas {
+			now[service] = append(now[service], r.Name)
+		}
+	}
+	s.mu.Lock()
+	before := s.serving
+	s.serving = now
+	s.mu.Unlock()
+	for _, service := range slices.Sorted(maps.Keys(members)) {
+		if before != nil && slices.Equal(now[service], before[service]) {
+			continue
+		}
+		sentence := fmt.Sprintf("nginx serves %s from %s.", service, strings.Join(now[service], ", "))
+		if len(now[service]) == 0 {
+			sentence = fmt.Sprintf("nginx serves %s from nobody and answers 502.", service)
+		}
+		s.d.log.info(eventUpstream, sentence, fields{"TVS_PROJECT": s.name, "TVS_SERVICE": service,
+			"TVS_MEMBERS": strings.Join(now[service], " ")})
+	}
+}

@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tvsctl/dockerops"
+)
+
+// watcher tells what changes between two looks at a project.
+type watcher struct {
+	failed      string        // why the last publication failed
+	patience    time.Duration // until a replica that does not listen is tried again
+	connections int           // of the engine, at the last look
+	last        map[string]dockerops.Replica
+	ended       map[string]time.Time // by container: since when
+	drift       map[string]*drift    // by service
+}
+
+// drift is a count that nobody asked tvsctl for.
+type drift struct {
+	count int
+	since time.Time
+	told  bool
+}
+
+// note writes to the journal which replicas ended or fell ill and whose count is not
+// what is desired, and keeps in the state which of them ended for good while Docker
+// went on. It returns when it wants to be called again; 0: at the next event.
+func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
+	now := map[string]dockerops.Replica{}
+	if w.ended == nil {
+		w.ended, w.drift = map[string]time.Time{}, map[string]*drift{}
+	}
+	// What ended with Docker itself is nobody's intention.
+	if n := s.d.engine.Connections(); n != w.connections {
+		w.connections, w.last = n, nil
+		clear(w.ended)
+	}
+	changing := s.changing()
+	for _, service := range p.Services {
+		for _, r := range service.Replicas {
+			now[r.ID] = r
+			was, known := w.last[r.ID]
+			if r.Running() {
+				delete(w.ended, r.ID)
+			}
+			if !known || changing {
+				continue
+			}
+			f := fields{"TVS_PROJECT": p.Name, "TVS_SERVICE": service.Name, "TVS_REPLICA": r.Name}
+			switch {
+			case was.Running() && !r.Running():
+				w.ended[r.ID] = time.Now()
+				s.d.log.warning(eventReplica, fmt.Sprintf("Replica %s ended with code %d.", r.Name, r.ExitCode), f)
+			case was.Health == "healthy" && r.Health == "unhealthy":
+				s.d.log.warning(eventReplica, fmt.Sprintf("Replica %s is unhealthy.", r.Name), f)
+			case r.Health == "healthy" && was.Health != "healthy":
+				s.d.log.info(eventReplica, fmt.Sprintf("Replica %s is healthy.", r.Name), f)
+			}
+		}
+	}
+	w.last = now
+	wait := w.keepEnded(s, p, now)
+	if !changing {
+		wait = soonest(wait, w.noteDrift(s, p))
+	}
+	return wait
+}
+
+// soonest returns the shorter of two waits, of which 0 is none.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
+}
+
+// noteDrift writes to the journal when a count has been another than the desired one
+// for long enough to be somebody's doing rather than on its way.
+func (w *watcher) noteDrift(s *site, p *dockerops.Project) time.Duration {
+	const settled = 2 * time.Second
+	kept, wait := s.d.state.project(p.Name), time.Duration(0)
+	for _, service := range p.Services {
+		want, asked := kept.Desired[service.Name]
+		n := len(service.Replicas)
+		if !asked || n == want {
+			delete(w.drift, service.Name)
+			continue
+		}
+		seen := w.drift[service.Name]
+		if seen == nil || seen.count != n {
+			seen = &drift{count: n, since: time.Now()}
+			w.drift[service.Name] = seen
+		}
+		if left := settled - time.Since(seen.since); left > 0 {
+			wait = soonest(wait, left)
+		} else if !seen.told {
+			seen.told = true
+			s.d.log.notice(eventDrift, fmt.Sprintf("Somebody else made it %d %s of %s, where %d are desired.", n, plural(n, "replica"), service.Name, want),
+				fields{"TVS_PROJECT": p.Name, "TVS_SERVICE": service.Name})
+		}
+	}
+	return wait
+}
+
+// keepEnded keeps in the state which replicas ended for good: restore leaves them so.
+func (w *watcher) keepEnded(s *site, p *dockerops.Project, now map[string]dockerops.Replica) time.Duration {
+	var exited []string
+	var wait time.Duration
+	for id, since := range w.ended {
+		r, there := now[id]
+		if !there || r.Running() {
+			delete(w.ended, id)
+			continue
+		}
+		if left := intention - time.Since(since); left > 0 {
+			wait = soonest(wait, left)
+			continue
+		}
+		exited = append(exited, id)
+	}
+	if settled := wait == 0; s.unsettled.Swap(!settled) && settled {
+		s.d.lookAgain("") // whether there is still something to guard
+	}
+	kept := s.d.state.project(p.Name).Exited
+	for _, id := range kept {
+		if r, there := now[id]; there && !r.Running() && !slices.Contains(exited, id) {
+			exited = append(exited, id)
+		}
+	}
+	slices.Sort(exited)
+	if slices.Equal(exited, kept) {
+		return wait
+	}
+	var names []string
+	for _, id := range exited {
+		if !slices.Contains(kept, id) {
+			names = append(names, now[id].Name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) > 0 {
+		s.d.log.notice(eventDrift, fmt.Sprintf("Somebody stopped %s: tvsctld leaves them so.", strings.Join(names, ", ")),
+			fields{"TVS_PROJECT": p.Name})
+	}
+	if err := s.d.state.update(p.Name, func(k *projectState) { k.Exited = exited }); err != nil {
+		s.d.log.error(eventState, "Cannot keep which replicas ended: "+err.Error(), fields{"TVS_PROJECT": p.Name})
+	}
+	return wait
+}
