@@ -56,6 +56,7 @@ type Daemon struct {
 
 	began    chan struct{} // gets a value when an operation begins
 	group    uint32        // whose members may use the socket
+	guards   sync.WaitGroup
 	guarding chan struct{} // closed when the guard has looked for the first time
 	once     sync.Once
 
@@ -131,6 +132,8 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 		if !idle {
 			systemd.Stopping()
 			d.finish(gate)
+			end()
+			d.guards.Wait() // they keep what they know
 			d.log.info(eventStopped, "tvsctld ends: it was told to.", nil)
 			return d.state.close()
 		}

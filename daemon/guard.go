@@ -80,10 +80,10 @@ func (d *Daemon) guardOnly(ctx context.Context, guarded map[string]context.Cance
 		own, stop := context.WithCancel(ctx)
 		guarded[name] = stop
 		d.activity.begin()
-		go func() {
+		d.guards.Go(func() {
 			defer d.activity.end()
 			d.site(name).guard(own)
-		}()
+		})
 	}
 }
 
@@ -121,7 +121,10 @@ func (s *site) guard(ctx context.Context) {
 	defer cancelWorse()
 	again := s.d.againChannel(s.name)
 	var watch watcher
-	defer s.unsettled.Store(false)
+	defer func() {
+		s.unsettled.Store(false)
+		watch.settle(s)
+	}()
 	for {
 		wait := s.guardOnce(ctx, &watch)
 		var timer <-chan time.Time

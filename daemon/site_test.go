@@ -96,15 +96,14 @@ func newTestSite(t *testing.T) *site {
 
 func TestKeepEnded(t *testing.T) {
 	s := newTestSite(t)
-	p := &dockerops.Project{Name: "tvs"}
 	w := watcher{ended: map[string]time.Time{"long": time.Now().Add(-2 * intention), "now": time.Now(),
 		"back": time.Now().Add(-2 * intention), "removed": time.Now().Add(-2 * intention)}}
 	if err := s.d.state.update("tvs", func(k *projectState) { k.Exited = []string{"earlier", "restarted", "vanished"} }); err != nil {
 		t.Fatal(err)
 	}
-	now := map[string]dockerops.Replica{"long": replica("long", "exited", ""), "now": replica("now", "exited", ""),
+	w.last = map[string]dockerops.Replica{"long": replica("long", "exited", ""), "now": replica("now", "exited", ""),
 		"back": replica("back", "running", ""), "earlier": replica("earlier", "exited", ""), "restarted": replica("restarted", "running", "")}
-	wait := w.keepEnded(s, p, now)
+	wait := w.keepEnded(s)
 	if wait <= 0 || wait > intention {
 		t.Errorf("again after %v", wait)
 	}
@@ -113,6 +112,11 @@ func TestKeepEnded(t *testing.T) {
 	}
 	if _, there := w.ended["back"]; there || len(w.ended) != 2 {
 		t.Errorf("watched %v", w.ended)
+	}
+	// The daemon ends: what is not decided yet is somebody's doing.
+	w.settle(s)
+	if got := s.d.state.project("tvs").Exited; !slices.Equal(got, []string{"earlier", "long", "now"}) {
+		t.Errorf("kept at the end %q", got)
 	}
 }
 

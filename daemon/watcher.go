@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 		}
 	}
 	w.last = now
-	wait := w.keepEnded(s, p, now)
+	wait := w.keepEnded(s)
 	if !changing {
 		wait = soonest(wait, w.noteDrift(s, p))
 	}
@@ -107,11 +108,11 @@ func (w *watcher) noteDrift(s *site, p *dockerops.Project) time.Duration {
 }
 
 // keepEnded keeps in the state which replicas ended for good: restore leaves them so.
-func (w *watcher) keepEnded(s *site, p *dockerops.Project, now map[string]dockerops.Replica) time.Duration {
+func (w *watcher) keepEnded(s *site) time.Duration {
 	var exited []string
 	var wait time.Duration
 	for id, since := range w.ended {
-		r, there := now[id]
+		r, there := w.last[id]
 		if !there || r.Running() {
 			delete(w.ended, id)
 			continue
@@ -125,29 +126,42 @@ func (w *watcher) keepEnded(s *site, p *dockerops.Project, now map[string]docker
 	if settled := wait == 0; s.unsettled.Swap(!settled) && settled {
 		s.d.lookAgain("") // whether there is still something to guard
 	}
-	kept := s.d.state.project(p.Name).Exited
+	w.keepExited(s, exited)
+	return wait
+}
+
+// settle decides at once what the guard will not see any more: the daemon ends
+// before Docker does, so what has ended by now was ended by somebody.
+func (w *watcher) settle(s *site) {
+	if len(w.ended) > 0 && s.d.engine.Connections() == w.connections {
+		w.keepExited(s, slices.Collect(maps.Keys(w.ended)))
+	}
+}
+
+// keepExited adds to the kept ones, and forgets those that run again or are gone.
+func (w *watcher) keepExited(s *site, exited []string) {
+	kept := s.d.state.project(s.name).Exited
 	for _, id := range kept {
-		if r, there := now[id]; there && !r.Running() && !slices.Contains(exited, id) {
+		if r, there := w.last[id]; there && !r.Running() && !slices.Contains(exited, id) {
 			exited = append(exited, id)
 		}
 	}
 	slices.Sort(exited)
 	if slices.Equal(exited, kept) {
-		return wait
+		return
 	}
 	var names []string
 	for _, id := range exited {
 		if !slices.Contains(kept, id) {
-			names = append(names, now[id].Name)
+			names = append(names, w.last[id].Name)
 		}
 	}
 	slices.Sort(names)
 	if len(names) > 0 {
 		s.d.log.notice(eventDrift, fmt.Sprintf("Somebody stopped %s: tvsctld leaves them so.", strings.Join(names, ", ")),
-			fields{"TVS_PROJECT": p.Name})
+			fields{"TVS_PROJECT": s.name})
 	}
-	if err := s.d.state.update(p.Name, func(k *projectState) { k.Exited = exited }); err != nil {
-		s.d.log.error(eventState, "Cannot keep which replicas ended: "+err.Error(), fields{"TVS_PROJECT": p.Name})
+	if err := s.d.state.update(s.name, func(k *projectState) { k.Exited = exited }); err != nil {
+		s.d.log.error(eventState, "Cannot keep which replicas ended: "+err.Error(), fields{"TVS_PROJECT": s.name})
 	}
-	return wait
 }

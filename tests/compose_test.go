@@ -96,6 +96,13 @@ func TestDrift(t *testing.T) {
 	if service.Desired != 3 || !strings.Contains(strings.Join(service.Problems, " "), "drift") {
 		t.Errorf("status does not name the drift: %+v", service)
 	}
+	s.m.eventually(t, 10*time.Second, "the journal names the drift", func() bool {
+		return strings.Contains(s.m.journal(), "Somebody else made it 5 replicas of webapp, where 3 are desired.")
+	})
+	s.tvsctl(t, "inc") // from what is there
+	if service = s.m.service(t, s.name, "webapp"); service.Ready != 6 || service.Desired != 6 {
+		t.Errorf("inc after drift to 5: %+v", service)
+	}
 	s.tvsctl(t, "scale", "webapp", "2")
 	if service = s.m.service(t, s.name, "webapp"); service.Ready != 2 || service.Desired != 2 || len(service.Problems) != 0 {
 		t.Errorf("after the next scale: %+v", service)
@@ -126,6 +133,10 @@ func TestNothingComesBack(t *testing.T) {
 	halted.up(t)
 	halted.tvsctl(t, "scale", "webapp", "2")
 	halted.tvsctl(t, "stop")
+	stopped := &stack{m: m, name: "stopped", port: 3005, restart: "no"}
+	stopped.up(t)
+	stopped.tvsctl(t, "scale", "webapp", "2")
+	stopped.compose(t, "stop", "-t", "1")
 	gone.compose(t, "down", "-t", "1")
 
 	reboot(t, m)
@@ -141,8 +152,10 @@ func TestNothingComesBack(t *testing.T) {
 			return len(s.upstream(t)) == m.service(t, s.name, "webapp").Desired
 		})
 	}
-	if n := m.service(t, halted.name, "webapp").Running; n != 0 {
-		t.Errorf("%d replicas of a stopped project run after the reboot", n)
+	for _, s := range []*stack{halted, stopped} {
+		if n := m.service(t, s.name, "webapp").Running; n != 0 {
+			t.Errorf("%d replicas of project %s run after the reboot", n, s.name)
+		}
 	}
 	if ids := gone.ids(t, "webapp"); len(ids) != 0 {
 		t.Errorf("after docker compose down and a reboot there is %v", ids)

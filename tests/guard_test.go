@@ -161,6 +161,14 @@ func TestNginxWithoutInclude(t *testing.T) {
 	if out := s.tvsctl(t, "status"); !strings.Contains(out, says) {
 		t.Errorf("status does not say it: %s", out)
 	}
+	// Mended by the user, and reloaded: from now on it is served.
+	s.m.must(t, "docker", "exec", "noinclude-entry-1", "sh", "-c",
+		"mkdir -p /etc/nginx/elsewhere && rm /etc/nginx/upstreams/*.conf && sed -i 's,/etc/nginx/upstreams/,/etc/nginx/elsewhere/,' /etc/nginx/nginx.conf && printf 'upstream webapp { server 127.0.0.1:9 down; }\n' >/etc/nginx/elsewhere/webapp.conf")
+	s.tvsctl(t, "nginx", "reload")
+	if out := s.tvsctl(t, "status"); strings.Contains(out, says) {
+		t.Errorf("status still says it: %s", out)
+	}
+	s.tvsctl(t, "verify")
 }
 
 // TestFrozenDocker: with an engine that hangs a request gets its answer all the same.
