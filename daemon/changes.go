@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,12 +14,24 @@ import (
 	"tvsctl/ipc"
 )
 
-// change is one kind of change of the replicas. decide turns an observation into
-// goals; it is asked once to judge the request, and again when the project's turn
-// has come and things may have changed.
-type change struct {
-	verb   string
-	decide func(p *dockerops.Project, kept projectState) (intent, error)
+// change turns an observation into what is wanted. It is asked once to judge the
+// request, and again when the project's turn has come and things may have changed.
+type change func(p *dockerops.Project, kept projectState) (intent, error)
+
+// changes makes the change of a kind from its request.
+var changes = map[string]func(request json.RawMessage) (change, error){
+	"scale": decoded(scale), "adjust": decoded(adjust), "reset": decoded(reset), "start": decoded(start), "stop": decoded(stop),
+	"restore": decoded(func(struct{}) change { return restored }),
+}
+
+func decoded[T any](make func(T) change) func(json.RawMessage) (change, error) {
+	return func(text json.RawMessage) (change, error) {
+		var request T
+		if err := json.Unmarshal(text, &request); err != nil {
+			return nil, fmt.Errorf("cannot read the kept request: %v", err)
+		}
+		return make(request), nil
+	}
 }
 
 // intent is what a change wants of one observed project.
@@ -30,38 +43,53 @@ type intent struct {
 
 // change answers a request for a change: with a plan for a dry run, else with an
 // operation that makes and applies the plan.
-func (d *Daemon) change(r *http.Request, dryRun bool, c change) (any, error) {
+func (d *Daemon) change(r *http.Request, dryRun bool, kind string, request any) (any, error) {
 	name, err := d.projectOf(r)
 	if err != nil {
 		return nil, err
 	}
-	p, want, plan, err := d.plan(r.Context(), name, c)
+	j, err := newJob(kind, request)
+	if err != nil {
+		return nil, err
+	}
+	p, want, plan, err := d.plan(r.Context(), name, j)
 	if err != nil {
 		return nil, err
 	}
 	if dryRun {
 		return ipc.Plan{Project: p.Name, Summary: want.summary, Steps: describeSteps(plan)}, nil
 	}
-	s := d.site(name)
-	return d.launch(r.Context(), s, c.verb, want.summary, func(ctx context.Context, o *operation) (string, error) {
-		return s.carryOut(ctx, o, c)
-	})
+	verb := kind
+	if verb == "adjust" {
+		verb = "scale"
+	}
+	return d.launch(r.Context(), d.site(name), verb, want.summary, j)
 }
 
-func (d *Daemon) plan(ctx context.Context, name string, c change) (*dockerops.Project, intent, *dockerops.Plan, error) {
+// plan observes a project and plans a job, from what was decided if it was.
+func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Project, intent, *dockerops.Plan, error) {
+	fail := func(err error) (*dockerops.Project, intent, *dockerops.Plan, error) { return nil, intent{}, nil, err }
 	p, err := d.existing(ctx, name)
 	if err != nil {
-		return nil, intent{}, nil, err
+		return fail(err)
 	}
-	want, err := c.decide(p, d.state.project(name))
-	if err != nil {
-		return nil, intent{}, nil, err
+	var want intent
+	if j.Decided != nil {
+		want = j.Decided.again(p, "")
+	} else {
+		c, err := j.change()
+		if err != nil {
+			return fail(err)
+		}
+		if want, err = c(p, d.state.project(name)); err != nil {
+			return fail(err)
+		}
 	}
 	if err := d.check(p, want.request.Goals); err != nil {
-		return nil, intent{}, nil, err
+		return fail(err)
 	}
 	if want.request.ViaCompose, err = d.viaCompose(ctx, p, want.request.Goals); err != nil {
-		return nil, intent{}, nil, err
+		return fail(err)
 	}
 	return p, want, dockerops.MakePlan(p, want.request), nil
 }
@@ -99,12 +127,18 @@ func describe(err error) *ipc.Error {
 }
 
 // carryOut observes, plans and applies, and keeps what is desired from now on.
-func (s *site) carryOut(ctx context.Context, o *operation, c change) (string, error) {
-	p, want, plan, err := s.d.plan(ctx, s.name, c)
+func (s *site) carryOut(ctx context.Context, o *operation) (string, error) {
+	p, want, plan, err := s.d.plan(ctx, s.name, o.job)
 	if err != nil {
 		return "", err
 	}
-	o.update(func(r *ipc.Operation) { r.Summary = want.summary })
+	if o.job.Decided == nil {
+		o.job.settle(p, want)
+		o.update(func(r *ipc.Operation) { r.Summary = want.summary })
+		if err := s.d.state.record(o.snapshot(), &o.job); err != nil {
+			return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot " + want.summary + ": " + err.Error(), Hint: stateHint}
+		}
+	}
 	o.planned(describeSteps(plan))
 	compose, err := s.d.compose(p, o.line)
 	if err != nil {
@@ -119,7 +153,7 @@ func (s *site) carryOut(ctx context.Context, o *operation, c change) (string, er
 	if err := s.keep(p, want); err != nil {
 		return "", &ipc.Error{Code: ipc.CodeState, Message: "the change was made, but cannot be kept for a restart: " + err.Error()}
 	}
-	result, err := s.outcome(ctx, want)
+	result, err := s.outcome(context.WithoutCancel(ctx), want) // of a change that is complete
 	if plan.Empty() {
 		result += " already: nothing to do"
 	}
@@ -262,9 +296,11 @@ func postScale(d *Daemon, r *http.Request) (any, error) {
 	if len(request.Services) == 0 {
 		return nil, &ipc.Error{Code: ipc.CodeServiceRequired, Message: "cannot scale: no service is named"}
 	}
-	return d.change(r, request.DryRun, change{"scale", func(p *dockerops.Project, _ projectState) (intent, error) {
-		return scaleTo(p, request.Services), nil
-	}})
+	return d.change(r, request.DryRun, "scale", request)
+}
+
+func scale(request ipc.ScaleRequest) change {
+	return func(p *dockerops.Project, _ projectState) (intent, error) { return scaleTo(p, request.Services), nil }
 }
 
 // scaleTo wants running replicas in the given numbers.
@@ -286,7 +322,11 @@ func postAdjust(d *Daemon, r *http.Request) (any, error) {
 	if request.By == 0 || request.By > ipc.MaxReplicas || request.By < -ipc.MaxReplicas {
 		return nil, badRequest("cannot change a count by %d", request.By)
 	}
-	return d.change(r, request.DryRun, change{"scale", func(p *dockerops.Project, kept projectState) (intent, error) {
+	return d.change(r, request.DryRun, "adjust", request)
+}
+
+func adjust(request ipc.AdjustRequest) change {
+	return func(p *dockerops.Project, _ projectState) (intent, error) {
 		name := request.Service
 		if name == "" {
 			names, err := balanced(p, "scale")
@@ -305,7 +345,7 @@ func postAdjust(d *Daemon, r *http.Request) (any, error) {
 			after = max(after, min(before, 1)) // only scale SERVICE 0 goes to none
 		}
 		return scaleTo(p, map[string]int{name: after}), nil
-	}})
+	}
 }
 
 func postReset(d *Daemon, r *http.Request) (any, error) {
@@ -316,7 +356,11 @@ func postReset(d *Daemon, r *http.Request) (any, error) {
 	if request.Count < 0 {
 		return nil, &ipc.Error{Code: ipc.CodeOutOfRange, Message: fmt.Sprintf("cannot reset: %d is not a number of replicas", request.Count)}
 	}
-	return d.change(r, request.DryRun, change{"reset", func(p *dockerops.Project, kept projectState) (intent, error) {
+	return d.change(r, request.DryRun, "reset", request)
+}
+
+func reset(request ipc.ResetRequest) change {
+	return func(p *dockerops.Project, _ projectState) (intent, error) {
 		names, err := balanced(p, "reset")
 		if err != nil {
 			return intent{}, err
@@ -331,9 +375,8 @@ func postReset(d *Daemon, r *http.Request) (any, error) {
 			goals[name], counts[name] = dockerops.Goal{Count: count}, count
 			parts = append(parts, fmt.Sprintf("%s to %d stopped %s", name, count, plural(count, "replica")))
 		}
-		return intent{request: dockerops.Request{Goals: goals}, desired: counts,
-			summary: "reset " + strings.Join(parts, ", ")}, nil
-	}})
+		return intent{request: dockerops.Request{Goals: goals}, desired: counts, summary: "reset " + strings.Join(parts, ", ")}, nil
+	}
 }
 
 func postStart(d *Daemon, r *http.Request) (any, error) {
@@ -341,7 +384,11 @@ func postStart(d *Daemon, r *http.Request) (any, error) {
 	if err := read(r, &request); err != nil {
 		return nil, err
 	}
-	return d.change(r, request.DryRun, change{"start", func(p *dockerops.Project, kept projectState) (intent, error) {
+	return d.change(r, request.DryRun, "start", request)
+}
+
+func start(ipc.StartRequest) change {
+	return func(p *dockerops.Project, kept projectState) (intent, error) {
 		names, err := balanced(p, "start")
 		if err != nil {
 			return intent{}, err
@@ -355,7 +402,7 @@ func postStart(d *Daemon, r *http.Request) (any, error) {
 			goals[name], counts[name] = dockerops.Goal{Count: count, Running: true}, count
 		}
 		return intent{request: dockerops.Request{Goals: goals}, desired: counts, summary: "start " + strings.Join(names, ", ")}, nil
-	}})
+	}
 }
 
 func postStop(d *Daemon, r *http.Request) (any, error) {
@@ -363,7 +410,11 @@ func postStop(d *Daemon, r *http.Request) (any, error) {
 	if err := read(r, &request); err != nil {
 		return nil, err
 	}
-	return d.change(r, request.DryRun, change{"stop", func(p *dockerops.Project, kept projectState) (intent, error) {
+	return d.change(r, request.DryRun, "stop", request)
+}
+
+func stop(request ipc.StopRequest) change {
+	return func(p *dockerops.Project, _ projectState) (intent, error) {
 		names, err := balanced(p, "stop")
 		if err != nil {
 			return intent{}, err
@@ -378,5 +429,5 @@ func postStop(d *Daemon, r *http.Request) (any, error) {
 			summary += " and what they depend on"
 		}
 		return intent{request: dockerops.Request{Goals: goals, StopDependencies: request.Dependencies}, summary: summary}, nil
-	}})
+	}
 }

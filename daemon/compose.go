@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -82,15 +83,20 @@ func postUp(d *Daemon, r *http.Request) (any, error) {
 	if _, _, err := d.declared(r.Context(), name, "up"); err != nil {
 		return nil, err
 	}
-	s := d.site(name)
-	return d.launch(r.Context(), s, "up", "bring up "+name, func(ctx context.Context, o *operation) (string, error) {
-		return s.up(ctx, o, request.Build)
-	})
+	j, err := newJob("up", request)
+	if err != nil {
+		return nil, err
+	}
+	return d.launch(r.Context(), d.site(name), "up", "bring up "+name, j)
 }
 
 // up runs compose with the desired counts, waits until the balanced replicas are
 // ready, and publishes them.
-func (s *site) up(ctx context.Context, o *operation, build bool) (string, error) {
+func (s *site) up(ctx context.Context, o *operation) (string, error) {
+	var request ipc.UpRequest
+	if err := json.Unmarshal(o.job.Request, &request); err != nil {
+		return "", err
+	}
 	before, files, err := s.d.declared(ctx, s.name, "up")
 	if err != nil {
 		return "", err
@@ -109,7 +115,7 @@ func (s *site) up(ctx context.Context, o *operation, build bool) (string, error)
 			kept.Desired[service] = n
 		}
 	}
-	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, build, kept.Desired) }); err != nil {
+	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, request.Build, kept.Desired) }); err != nil {
 		return "", err
 	}
 	p, _, err := s.d.observe(ctx, s.name)
@@ -177,16 +183,21 @@ func postDown(d *Daemon, r *http.Request) (any, error) {
 	if _, _, err := d.declared(r.Context(), name, "down"); err != nil {
 		return nil, err
 	}
-	s := d.site(name)
-	return d.launch(r.Context(), s, "down", "take down "+name, func(ctx context.Context, o *operation) (string, error) {
-		_, files, err := d.declared(ctx, name, "down")
-		if err != nil {
-			return "", err
-		}
-		compose := dockerops.Compose{Project: name, Files: files, Declared: true, Line: o.line}
-		err = s.step(o, "let docker compose take down "+name, func() error { return compose.Down(ctx) })
-		return name + " is down; its desired counts are kept", err
-	})
+	j, err := newJob("down", request)
+	if err != nil {
+		return nil, err
+	}
+	return d.launch(r.Context(), d.site(name), "down", "take down "+name, j)
+}
+
+func (s *site) down(ctx context.Context, o *operation) (string, error) {
+	_, files, err := s.d.declared(ctx, s.name, "down")
+	if err != nil {
+		return "", err
+	}
+	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
+	err = s.step(o, "let docker compose take down "+s.name, func() error { return compose.Down(ctx) })
+	return s.name + " is down; its desired counts are kept", err
 }
 
 // injects finds the parts of a compose file that a clone might not carry, or that

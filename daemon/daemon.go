@@ -78,23 +78,7 @@ func New(config Config) *Daemon {
 	if d.state.broken != nil {
 		d.log.error(eventState, "Changes are refused: "+d.state.broken.Error(), nil)
 	}
-	d.closeInterrupted()
 	return d
-}
-
-// closeInterrupted gives the operations that an earlier life of the daemon did not
-// end their outcome.
-func (d *Daemon) closeInterrupted() {
-	for _, record := range d.state.history() {
-		if record.State.Finished() {
-			continue
-		}
-		record.State, record.Ended = ipc.OperationFailed, time.Now()
-		record.Error = &ipc.Error{Code: ipc.CodeInternal, Message: "tvsctld ended in the middle of it", Hint: "see tvsctl status, and repeat the command"}
-		if err := d.state.record(record); err != nil {
-			d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error(), fields{"TVS_OPERATION": record.ID})
-		}
-	}
 }
 
 // Run serves the listener until ctx ends, or until nothing has happened for the
@@ -113,6 +97,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	defer socket.Close()
 	d.group = groupOf(listener.Addr().String())
 	d.log.info(eventStarted, fmt.Sprintf("tvsctld %s serves %s.", d.config.Version, listener.Addr()), nil)
+	d.resume()
 	d.activity.begin() // until the guard knows whether there is anything to guard
 	go d.guard(life)
 	go func() {

@@ -26,7 +26,15 @@ type stack struct {
 	refuse    bool
 }
 
+// newStack is a stack that a daemon looks after.
 func newStack(t *testing.T) *stack {
+	t.Helper()
+	s := newStackWithout(t)
+	s.Client, s.d = serve(t, Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
+	return s
+}
+
+func newStackWithout(t *testing.T) *stack {
 	t.Helper()
 	s := &stack{Engine: enginetest.Start(t, "1.45"), journal: &journalBuffer{}}
 	s.OnExec = s.nginx
@@ -35,7 +43,6 @@ func newStack(t *testing.T) *stack {
 	}
 	s.Add("entry", 1, func(c *enginetest.Container) { c.Labels["tvs.nginx"] = "webapp:8080" })
 	s.Add("webapp", 1, func(c *enginetest.Container) { c.Health, c.Address = "healthy", "172.20.0.1" })
-	s.Client, s.d = serve(t, Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
 	return s
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -38,8 +37,8 @@ func (b *journalBuffer) String() string {
 // until waits for a condition that another goroutine brings about.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for start := time.Now(); !condition(); runtime.Gosched() {
-		if time.Since(start) > 10*time.Second {
+	for start := time.Now(); !condition(); time.Sleep(time.Millisecond) { // to spin would starve the other
+		if time.Since(start) > time.Minute {
 			t.Fatalf("in vain: %s", what)
 		}
 	}

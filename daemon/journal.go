@@ -29,6 +29,7 @@ const (
 	eventDocker     logEvent = "e835f7fecb6f4e3abe7988e0cf6f7878"
 	eventState      logEvent = "7ea190c089b2419b968170acbe624eea"
 	eventDeclared   logEvent = "0e8200f645e441b6b5e5cc61ed1614c8"
+	eventResumed    logEvent = "7e2a0a3adf48416e960d96c0f1a21ed3"
 	eventRestore    logEvent = "71dba8ed2b41432090a2806f60558bc3"
 	eventConfigured logEvent = "549d23618233427ca9f702da7229d79c"
 )

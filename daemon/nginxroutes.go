@@ -49,27 +49,28 @@ func postNginxReload(d *Daemon, r *http.Request) (any, error) {
 	if _, err := d.runningNginx(r.Context(), name); err != nil {
 		return nil, err
 	}
-	s := d.site(name)
-	return d.launch(r.Context(), s, "reload", "reload nginx of "+name, func(ctx context.Context, o *operation) (string, error) {
-		running, err := d.runningNginx(ctx, name)
+	return d.launch(r.Context(), d.site(name), "reload", "reload nginx of "+name, job{Kind: "reload"})
+}
+
+func (s *site) reloadNginx(ctx context.Context, o *operation) (string, error) {
+	running, err := s.d.runningNginx(ctx, s.name)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range running {
+		err := s.step(o, "test and reload "+b.name, func() error {
+			if err := s.lock(ctx); err != nil {
+				return err
+			}
+			defer s.unlock()
+			return b.control.Reload(ctx)
+		})
 		if err != nil {
 			return "", err
 		}
-		for _, b := range running {
-			err := s.step(o, "test and reload "+b.name, func() error {
-				if err := s.lock(ctx); err != nil {
-					return err
-				}
-				defer s.unlock()
-				return b.control.Reload(ctx)
-			})
-			if err != nil {
-				return "", err
-			}
-		}
-		s.forget() // its configuration may say something else now
-		return fmt.Sprintf("%d nginx reloaded", len(running)), nil
-	})
+	}
+	s.forget() // its configuration may say something else now
+	return fmt.Sprintf("%d nginx reloaded", len(running)), nil
 }
 
 // runningNginx returns the nginx of a project that run; that there is none is an error.

@@ -18,13 +18,18 @@ import (
 // operation is one change while it runs: its record, and the events that tell
 // how it came to be so.
 type operation struct {
-	log  *logbook
-	done chan struct{} // closed when the outcome is known
+	log    *logbook
+	job    job
+	done   chan struct{} // closed when the outcome is known
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
 	record ipc.Operation
 	events []ipc.Event
 	more   chan struct{} // closed when there is a further event
+	// resumed is whether the record's steps are those of an earlier life.
+	resumed bool
 }
 
 // maxQueued bounds how many operations of one project run or wait for their turn.
@@ -33,13 +38,18 @@ const maxQueued = 32
 // maxEvents bounds what is kept of a talkative child for those who follow late.
 const maxEvents = 5000
 
-func newOperation(log *logbook, project, verb, summary string, who peer) *operation {
+// newOperation makes a live operation of a record.
+func newOperation(log *logbook, record ipc.Operation, j job) *operation {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &operation{log: log, job: j, record: record, ctx: ctx, cancel: cancel,
+		done: make(chan struct{}), more: make(chan struct{})}
+}
+
+func newRecord(project, verb, summary string, who peer) ipc.Operation {
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
-	return &operation{log: log, done: make(chan struct{}), more: make(chan struct{}), record: ipc.Operation{
-		ID: hex.EncodeToString(id), Project: project, Verb: verb, Summary: summary,
-		User: who.name(), UID: who.UID, State: ipc.OperationQueued, Queued: time.Now(),
-	}}
+	return ipc.Operation{ID: hex.EncodeToString(id), Project: project, Verb: verb, Summary: summary,
+		User: who.name(), UID: who.UID, State: ipc.OperationQueued, Queued: time.Now()}
 }
 
 // snapshot returns the operation as it stands.
@@ -95,6 +105,10 @@ func (o *operation) line(text string) {
 func (o *operation) planned(steps []ipc.Step) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.resumed {
+		o.record.Steps = nil // those of the plan of an earlier life
+		o.resumed = false
+	}
 	o.record.Steps = append(o.record.Steps, steps...)
 	for _, s := range steps {
 		o.emit(ipc.Event{Kind: ipc.EventStep, Step: &s})
@@ -162,23 +176,26 @@ func describeSteps(plan *dockerops.Plan) []ipc.Step {
 	return steps
 }
 
-// work is what an operation does once it has its turn. It returns the sentence
-// that says what came of it.
-type work func(ctx context.Context, o *operation) (result string, err error)
+const stateHint = "nothing was changed; make room or mend the state directory"
 
 // launch records an operation and runs it when the project's turn comes. It
-// returns at once, when the intent is on disk.
-func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, do work) (ipc.Operation, error) {
+// returns at once, when the request is on disk.
+func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j job) (ipc.Operation, error) {
 	who, _ := peerOf(ctx)
-	o := newOperation(d.log, s.name, verb, summary, who)
+	o := newOperation(d.log, newRecord(s.name, verb, summary, who), j)
 	if n := len(d.runningIn(s.name)); n >= maxQueued {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of project %s wait already", summary, n, s.name),
 			Hint: "see tvsctl ops"}
 	}
-	if err := d.state.record(o.snapshot()); err != nil {
-		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(),
-			Hint: "nothing was changed; make room or mend the state directory"}
+	if err := d.state.record(o.snapshot(), &o.job); err != nil {
+		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(), Hint: stateHint}
 	}
+	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.fields())
+	return d.admit(s, o), nil
+}
+
+// admit lets a recorded operation wait for its turn.
+func (d *Daemon) admit(s *site, o *operation) ipc.Operation {
 	d.mu.Lock()
 	d.running[o.record.ID] = o
 	d.mu.Unlock()
@@ -187,31 +204,83 @@ func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, do w
 	case d.began <- struct{}{}:
 	default:
 	}
-	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.fields())
 	o.update(func(*ipc.Operation) {})
-	go d.conduct(s, o, do)
-	return o.snapshot(), nil
+	queued, over := o.snapshot(), make(chan struct{})
+	go d.conduct(s, o, s.enqueue(over), over)
+	return queued
 }
 
 // conduct runs an operation to its end, whoever has gone meanwhile.
-func (d *Daemon) conduct(s *site, o *operation, do work) {
+func (d *Daemon) conduct(s *site, o *operation, before <-chan struct{}, over chan<- struct{}) {
 	defer d.activity.end()
-	ctx := context.WithoutCancel(d.life)
-	s.turn <- struct{}{}
+	select {
+	case <-before:
+	case <-o.ctx.Done():
+		d.conclude(o, "", o.ctx.Err())
+		<-before
+		close(over)
+		return
+	}
+	defer close(over)
+	if o.ctx.Err() != nil {
+		d.conclude(o, "", o.ctx.Err())
+		return
+	}
+	s.active.Store(true)
 	o.update(func(r *ipc.Operation) { r.State, r.Started = ipc.OperationRunning, time.Now() })
 	d.showStatus()
-	result, err := do(ctx, o)
+	stopKeeping := d.keepSteps(o)
+	result, err := kinds[o.job.Kind](s, o.ctx, o)
+	stopKeeping()
+	s.active.Store(false)
 	s.releaseAll()
-	<-s.turn
-	o.mu.Lock()
-	record := o.copy()
-	o.mu.Unlock()
+	d.conclude(o, result, err)
+}
+
+// keepSteps keeps an operation's steps in the state as they end, beside the work; the
+// returned function ends that.
+func (d *Daemon) keepSteps(o *operation) (stop func()) {
+	ended, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; {
+			events, more := o.eventsFrom(n)
+			n += len(events)
+			if slices.ContainsFunc(events, func(e ipc.Event) bool { return e.Kind == ipc.EventStep && !e.Step.Ended.IsZero() }) {
+				// That it cannot be kept is said with the outcome.
+				_ = d.state.record(o.snapshot(), &o.job)
+			}
+			select {
+			case <-more:
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-stopped
+	}
+}
+
+// conclude gives an operation its outcome.
+func (d *Daemon) conclude(o *operation, result string, err error) {
+	record := o.snapshot()
 	record.Ended, record.Result, record.State = time.Now(), result, ipc.OperationSucceeded
+	switch cause := context.Cause(o.ctx); {
+	case cause == nil:
+	case err == nil:
+		record.Result += "; it was too late to cancel that"
+	case o.job.Decided != nil:
+		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v; what it had begun was taken back", record.Summary, cause)}
+	default:
+		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v", record.Summary, cause)}
+	}
 	if err != nil {
 		record.State, record.Error = ipc.OperationFailed, describeError(err)
 	}
-	if err := d.state.record(record); err != nil {
-		d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error(), o.fields())
+	if err := d.state.record(record, nil); err != nil {
+		d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error()+".", o.fields())
 	}
 	d.logOutcome(o, record)
 	o.update(func(r *ipc.Operation) { *r = record })
@@ -221,6 +290,7 @@ func (d *Daemon) conduct(s *site, o *operation, do work) {
 	d.recent = d.recent[max(0, len(d.recent)-recentLength):]
 	d.mu.Unlock()
 	close(o.done)
+	o.cancel(nil)
 	d.showStatus()
 }
 

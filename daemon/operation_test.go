@@ -15,7 +15,8 @@ import (
 
 func newTestOperation() (*operation, *journalBuffer) {
 	journal := &journalBuffer{}
-	return newOperation(&logbook{out: journal}, "tvs", "scale", "scale webapp from 1 to 2", peer{UID: 4000000000}), journal
+	record := newRecord("tvs", "scale", "scale webapp from 1 to 2", peer{UID: 4000000000})
+	return newOperation(&logbook{out: journal}, record, job{Kind: "scale"}), journal
 }
 
 func TestOperationEvents(t *testing.T) {
@@ -98,7 +99,7 @@ func TestFindOperation(t *testing.T) {
 	d := &Daemon{state: openStore(t.TempDir()), running: map[string]*operation{}}
 	t.Cleanup(func() { d.state.close() })
 	for _, id := range []string{"aa11", "aa22", "bb33"} {
-		if err := d.state.record(ipc.Operation{ID: id, Result: "kept", Queued: time.Now()}); err != nil {
+		if err := d.state.record(ipc.Operation{ID: id, Result: "kept", Queued: time.Now()}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,12 +117,13 @@ func TestFindOperation(t *testing.T) {
 	}
 }
 
-func TestInterruptedOperationsAreClosed(t *testing.T) {
+// What no life of the daemon can go on with gets an outcome all the same.
+func TestAbandoned(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 	dir := t.TempDir()
 	s := openStore(dir)
 	for id, state := range map[string]ipc.OperationState{"a": ipc.OperationRunning, "b": ipc.OperationQueued, "c": ipc.OperationSucceeded} {
-		if err := s.record(ipc.Operation{ID: id, State: state, Queued: time.Now()}); err != nil {
+		if err := s.record(ipc.Operation{ID: id, State: state, Queued: time.Now()}, &job{Kind: "of a later version"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,6 +131,7 @@ func TestInterruptedOperationsAreClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := New(Config{StateDir: dir, Log: io.Discard})
+	d.resume()
 	t.Cleanup(func() { d.state.close() })
 	for _, o := range d.state.history() {
 		failed := o.State == ipc.OperationFailed && o.Error != nil && !o.Ended.IsZero()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -33,6 +34,22 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 func getOperation(d *Daemon, r *http.Request) (any, error) {
 	_, record, err := d.findOperation(r.PathValue("id"))
 	return record, err
+}
+
+// postCancel cancels an operation: one that waits does not begin, one that runs is
+// taken back, or completes when nginx has been given its outcome already.
+func postCancel(d *Daemon, r *http.Request) (any, error) {
+	o, record, err := d.findOperation(r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if o == nil || record.State.Finished() {
+		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot cancel operation %s: it has ended", record.ID)}
+	}
+	who, _ := peerOf(r.Context())
+	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s in project %s.", who.name(), record.Summary, record.Project), o.fields())
+	o.cancel(fmt.Errorf("canceled by %s", who.name()))
+	return o.snapshot(), nil
 }
 
 // getEvents streams an operation's events from the first on, and follows it to its end.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -51,21 +52,19 @@ func (d *Daemon) restore(ctx context.Context) bool {
 }
 
 func (d *Daemon) restoreProject(ctx context.Context, name string) error {
-	c := change{verb: "restore", decide: func(p *dockerops.Project, kept projectState) (intent, error) { return restored(p, kept), nil }}
-	_, _, plan, err := d.plan(ctx, name, c)
+	j := job{Kind: "restore", Request: json.RawMessage("{}")}
+	_, _, plan, err := d.plan(ctx, name, j)
 	if err != nil || plan.Empty() {
 		return err
 	}
-	_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), c.verb, "restore "+name, func(ctx context.Context, o *operation) (string, error) {
-		return d.startAll(ctx, o, name, c)
-	})
+	_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), "restore", "restore "+name, j)
 	return err
 }
 
 // startAll starts what the plan starts, and waits for nothing: the guard publishes
 // each replica when it is ready, and one that fails is no reason to stop the others.
-func (d *Daemon) startAll(ctx context.Context, o *operation, name string, c change) (string, error) {
-	_, _, plan, err := d.plan(ctx, name, c)
+func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
+	_, _, plan, err := s.d.plan(ctx, s.name, o.job)
 	if err != nil {
 		return "", err
 	}
@@ -73,11 +72,11 @@ func (d *Daemon) startAll(ctx context.Context, o *operation, name string, c chan
 	o.planned(describeSteps(plan))
 	errs := make([]error, len(plan.Steps))
 	var group sync.WaitGroup
-	for i, s := range plan.Steps {
+	for i, step := range plan.Steps {
 		group.Go(func() {
-			o.progress(s, false, nil)
-			errs[i] = d.engine.Start(ctx, s.Container)
-			o.progress(s, true, errs[i])
+			o.progress(step, false, nil)
+			errs[i] = s.d.engine.Start(ctx, step.Container)
+			o.progress(step, true, errs[i])
 		})
 	}
 	group.Wait()
@@ -86,7 +85,7 @@ func (d *Daemon) startAll(ctx context.Context, o *operation, name string, c chan
 
 // restored wants every service whose replicas nobody ended or stopped to run with
 // what it has.
-func restored(p *dockerops.Project, kept projectState) intent {
+func restored(p *dockerops.Project, kept projectState) (intent, error) {
 	goals := map[string]dockerops.Goal{}
 	for _, service := range p.Services {
 		_, wanted := kept.Desired[service.Name]
@@ -96,7 +95,7 @@ func restored(p *dockerops.Project, kept projectState) intent {
 			goals[service.Name] = dockerops.Goal{Count: len(service.Replicas), Running: true}
 		}
 	}
-	return intent{request: dockerops.Request{Goals: goals}, summary: "restore " + p.Name}
+	return intent{request: dockerops.Request{Goals: goals}, summary: "restore " + p.Name}, nil
 }
 
 // epoch names the present life of the machine and of Docker.

@@ -57,6 +57,7 @@ var routes = []route{
 	{"GET", "/v1/operations", accessMembers, getOperations},
 	{"GET", "/v1/operations/{id}", accessMembers, getOperation},
 	{"GET", "/v1/operations/{id}/events", accessMembers, getEvents},
+	{"POST", "/v1/operations/{id}/cancel", accessMembers, postCancel},
 }
 
 // requestDeadline bounds what a request waits for: an engine that hangs must not

@@ -18,8 +18,8 @@ import (
 type site struct {
 	d    *Daemon
 	name string
-	// turn holds a value while an operation changes the project; senders wait in line.
-	turn chan struct{}
+	// active is whether an operation has its turn.
+	active atomic.Bool
 	// publishing holds a value from observing to the end of the publication, so that
 	// an older view never replaces a newer one.
 	publishing chan struct{}
@@ -27,6 +27,7 @@ type site struct {
 	unsettled atomic.Bool
 
 	mu        sync.Mutex
+	last      <-chan struct{}      // closed when the operation that came last is over
 	held      map[string]bool      // containers that stay out of the upstreams
 	heldAbove map[string]int       // and by service those with a higher number
 	listening map[string]time.Time // by container: the start after which its port was seen open
@@ -40,7 +41,7 @@ func (d *Daemon) site(name string) *site {
 	defer d.mu.Unlock()
 	s := d.sites[name]
 	if s == nil {
-		s = &site{d: d, name: name, turn: make(chan struct{}, 1), publishing: make(chan struct{}, 1),
+		s = &site{d: d, name: name, publishing: make(chan struct{}, 1),
 			held: map[string]bool{}, heldAbove: map[string]int{}, listening: map[string]time.Time{}, balancers: map[string]*balancer{}}
 		d.sites[name] = s
 	}
@@ -75,7 +76,21 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 }
 
 // changing reports whether an operation has its turn.
-func (s *site) changing() bool { return len(s.turn) > 0 }
+func (s *site) changing() bool { return s.active.Load() }
+
+// enqueue puts an operation in line. It returns a channel that is closed when those
+// before it are over; the operation closes over when it is.
+func (s *site) enqueue(over <-chan struct{}) (before <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before = s.last; before == nil {
+		none := make(chan struct{})
+		close(none)
+		before = none
+	}
+	s.last = over
+	return before
+}
 
 // lock begins a publication; unlock ends it.
 func (s *site) lock(ctx context.Context) error {

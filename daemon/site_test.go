@@ -79,7 +79,11 @@ func TestRestored(t *testing.T) {
 		{Name: "webapp", Replicas: []dockerops.Replica{replica("a", "exited", ""), replica("b", "running", "")}},
 	}}
 	kept := projectState{Desired: map[string]int{"webapp": 5, "ended": 1, "gone": 2, "halted": 1}, Stopped: map[string]bool{"halted": true}, Exited: []string{"x"}}
-	goals := restored(p, kept).request.Goals
+	want, err := restored(p, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goals := want.request.Goals
 	if len(goals) != 2 || goals["webapp"] != (dockerops.Goal{Count: 2, Running: true}) || goals["entry"] != (dockerops.Goal{Count: 1, Running: true}) {
 		t.Errorf("goals %v", goals)
 	}

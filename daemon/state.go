@@ -49,7 +49,7 @@ type store struct {
 
 	mu         sync.Mutex
 	projects   map[string]projectState
-	operations []ipc.Operation // oldest first
+	operations []keptOperation // oldest first
 	epoch      string
 }
 
@@ -96,7 +96,7 @@ func (s *store) load(dir string) (err error) {
 			return err
 		}
 		return tx.Bucket(operationsBucket).ForEach(func(key, value []byte) error {
-			var o ipc.Operation
+			var o keptOperation
 			if err := json.Unmarshal(value, &o); err != nil {
 				return fmt.Errorf("operation %s: %v", key, err)
 			}
@@ -165,24 +165,35 @@ func (s *store) update(name string, change func(*projectState)) error {
 	return nil
 }
 
-// record keeps an operation, and forgets the oldest beyond historyLength.
-func (s *store) record(o ipc.Operation) error {
+// keptOperation is an operation, and until it is finished what it takes to go on.
+type keptOperation struct {
+	ipc.Operation
+	Job job `json:"job,omitzero"`
+}
+
+// record keeps an operation, without a job when it is finished, and forgets the
+// oldest beyond historyLength.
+func (s *store) record(o ipc.Operation, j *job) error {
+	kept := keptOperation{Operation: o}
+	if j != nil {
+		kept.Job = *j
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.put(operationsBucket, operationKey(o), o); err != nil {
+	if err := s.put(operationsBucket, operationKey(o), kept); err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(s.operations, func(old ipc.Operation) bool { return old.ID == o.ID }); i >= 0 {
-		s.operations[i] = o
+	if i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID }); i >= 0 {
+		s.operations[i] = kept
 		return nil
 	}
-	s.operations = append(s.operations, o)
+	s.operations = append(s.operations, kept)
 	if len(s.operations) <= historyLength {
 		return nil
 	}
 	oldest := s.operations[0]
 	s.operations = slices.Delete(s.operations, 0, 1)
-	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(operationsBucket).Delete(operationKey(oldest)) })
+	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(operationsBucket).Delete(operationKey(oldest.Operation)) })
 }
 
 func operationKey(o ipc.Operation) []byte {
@@ -192,7 +203,24 @@ func operationKey(o ipc.Operation) []byte {
 func (s *store) history() []ipc.Operation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.operations)
+	list := make([]ipc.Operation, 0, len(s.operations))
+	for _, o := range s.operations {
+		list = append(list, o.Operation)
+	}
+	return list
+}
+
+// unfinished returns the operations without an outcome, oldest first.
+func (s *store) unfinished() []keptOperation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []keptOperation
+	for _, o := range s.operations {
+		if !o.State.Finished() {
+			list = append(list, o)
+		}
+	}
+	return list
 }
 
 // lastEpoch returns the epoch of the host that was last restored.

@@ -45,11 +45,11 @@ func TestStoreRoundTrip(t *testing.T) {
 	}
 	queued := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	operation := ipc.Operation{ID: "abc", Project: "tvs", Queued: queued, State: ipc.OperationRunning}
-	if err := s.record(operation); err != nil {
+	if err := s.record(operation, nil); err != nil {
 		t.Fatal(err)
 	}
 	operation.State, operation.Result = ipc.OperationSucceeded, "fine"
-	if err := s.record(operation); err != nil {
+	if err := s.record(operation, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.keepEpoch("first"); err != nil {
@@ -91,7 +91,7 @@ func TestStoreForgetsTheOldest(t *testing.T) {
 	s.db.NoSync = true // two hundred syncs take seconds
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range historyLength + 5 {
-		if err := s.record(ipc.Operation{ID: fmt.Sprint(i), Queued: start.Add(time.Duration(i) * time.Nanosecond)}); err != nil {
+		if err := s.record(ipc.Operation{ID: fmt.Sprint(i), Queued: start.Add(time.Duration(i) * time.Nanosecond)}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestBrokenStoreRefusesChanges(t *testing.T) {
 			t.Fatalf("%s: %v", dir, s.broken)
 		}
 		epochErr := s.keepEpoch("x")
-		for _, err := range []error{s.update("tvs", func(*projectState) {}), s.record(ipc.Operation{ID: "a"}), epochErr} {
+		for _, err := range []error{s.update("tvs", func(*projectState) {}), s.record(ipc.Operation{ID: "a"}, nil), epochErr} {
 			if !errors.Is(err, s.broken) {
 				t.Errorf("%s: %v", dir, err)
 			}

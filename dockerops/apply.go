@@ -44,7 +44,8 @@ type Composer interface {
 // Progress is told when a step begins (ended false) and when it ends.
 type Progress func(step Step, ended bool, err error)
 
-// Apply carries out a plan. If a step up to the publication fails, what the
+// Apply carries out a plan. When ctx ends before the publication, the change is taken
+// back; after it, it completes. If a step up to the publication fails, what the
 // change made so far is taken back, in steps of its own that are reported too, and
 // nginx is not touched; the first error is returned. Later failures leave the
 // other steps to run.
@@ -75,6 +76,10 @@ type applier struct {
 }
 
 func (a *applier) run(ctx context.Context) error {
+	for _, s := range a.plan.Adopted {
+		a.balancer.Hold(s.Container)
+		a.made(s.Replica, s.Container, s)
+	}
 	if slices.ContainsFunc(a.plan.Steps, func(s Step) bool { return s.Kind == StepPublish }) {
 		a.balancer.Prepare(ctx)
 	}
@@ -106,7 +111,8 @@ func (a *applier) run(ctx context.Context) error {
 				}
 				return
 			}
-			outcome[s.ID] = a.step(ctx, s)
+			// Nginx has been given the new set: from here the change completes.
+			outcome[s.ID] = a.step(context.WithoutCancel(ctx), s)
 		})
 	}
 	group.Wait()

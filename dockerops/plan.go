@@ -62,6 +62,9 @@ type Request struct {
 	ViaCompose map[string]bool
 	// StopDependencies stops what the services with a stopped goal depend on.
 	StopDependencies bool
+	// Adopted are the containers that an earlier life of this change made or
+	// started, with the step that takes each back: StepRemove or StepStop.
+	Adopted map[string]StepKind
 }
 
 // Plan is a list of steps, each after those it needs.
@@ -70,6 +73,8 @@ type Plan struct {
 	Steps   []Step
 	// Drain names the services that lose running replicas.
 	Drain []string
+	// Adopted are the steps that take back what an earlier life of the change did.
+	Adopted []Step
 }
 
 // Empty reports whether there is nothing to do.
@@ -80,7 +85,7 @@ func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 // drained, stopped and removed. It is a pure function. The caller has checked
 // that the goals are allowed (see Check).
 func MakePlan(p *Project, request Request) *Plan {
-	b := &planner{project: p, goals: request.Goals, plan: &Plan{Project: p.Name}, ready: map[string][]int{}, started: map[string]int{}}
+	b := &planner{project: p, goals: request.Goals, plan: &Plan{Project: p.Name}, ready: map[string][]int{}, started: map[string]int{}, adopted: request.Adopted}
 	names := slices.Sorted(maps.Keys(request.Goals))
 	for _, name := range names {
 		if service := p.Service(name); service != nil {
@@ -107,6 +112,7 @@ type planner struct {
 	growing []int            // the last step of each replica that grows
 	ready   map[string][]int // of services started as dependencies
 	started map[string]int   // by container: the step that has it ready
+	adopted map[string]StepKind
 	publish bool
 }
 
@@ -135,11 +141,19 @@ func (b *planner) grow(service *Service, goal Goal, viaCompose bool) {
 	if goal.Running && (missing > 0 || slices.ContainsFunc(stay, startable)) {
 		needs = b.startDependencies(service, map[string]bool{service.Name: true})
 	}
-	if goal.Running {
-		for _, r := range stay {
-			if startable(r) {
-				b.startAndWait(service, r, needs)
-			}
+	for _, r := range stay {
+		undo, adopted := b.adopted[r.ID]
+		step := Step{Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}
+		if adopted {
+			b.plan.Adopted = append(b.plan.Adopted, step.as(undo))
+		}
+		switch {
+		case goal.Running && startable(r):
+			b.startAndWait(service, r, needs)
+		case goal.Running && adopted:
+			b.growing = append(b.growing, b.add(step.as(StepReady), needs...))
+			_, balanced := b.project.Backends[service.Name]
+			b.publish = b.publish || balanced
 		}
 	}
 	if missing > 0 && viaCompose && goal.Running {

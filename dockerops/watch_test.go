@@ -21,7 +21,7 @@ func told(t *testing.T, what string, changed <-chan struct{}) {
 // until waits for a condition that another goroutine brings about.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for start := time.Now(); !condition(); runtime.Gosched() {
+	for start := time.Now(); !condition(); time.Sleep(time.Millisecond) { // to spin would starve the other
 		if time.Since(start) > patience {
 			t.Fatalf("in vain: %s", what)
 		}
@@ -32,11 +32,13 @@ func TestSubscribe(t *testing.T) {
 	r := newRig(t, "1.45", 2)
 	first, second := r.Container("tvs-webapp-1").ID, r.Container("tvs-webapp-2").ID
 	channels := map[string]<-chan struct{}{}
+	r.Down() // so that all of them subscribe before the connection
 	for _, key := range []string{first, second, "tvs", "other", "", Worse("tvs")} {
 		changed, cancel := r.client.Subscribe(key)
 		defer cancel()
 		channels[key] = changed
 	}
+	r.Up()
 	for key, changed := range channels {
 		told(t, "at the connection "+key, changed)
 	}

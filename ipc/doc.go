@@ -19,6 +19,7 @@
 //	GET  /v1/operations[?project=NAME]
 //	GET  /v1/operations/{id}
 //	GET  /v1/operations/{id}/events            newline-delimited Event
+//	POST /v1/operations/{id}/cancel
 //
 // {project} may be "-", which means the only project of the host.
 //

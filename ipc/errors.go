@@ -48,6 +48,8 @@ const (
 	CodeState Code = "state"
 	// CodeBusy means too many connections or operations at once.
 	CodeBusy Code = "busy"
+	// CodeCanceled means that somebody canceled the operation; it was taken back.
+	CodeCanceled Code = "canceled"
 	// CodeForbidden means that the caller may not do this.
 	CodeForbidden Code = "forbidden"
 	// CodeUnreachable is made by the client: nothing listens on the socket.
@@ -71,6 +73,7 @@ const (
 	ExitDocker      = 11
 	ExitCompose     = 12
 	ExitState       = 13
+	ExitCanceled    = 14
 	ExitUnreachable = 69
 	ExitForbidden   = 77
 )
@@ -94,6 +97,7 @@ var table = map[Code]struct{ http, exit int }{
 	CodeCompose:          {http.StatusInternalServerError, ExitCompose},
 	CodeState:            {http.StatusServiceUnavailable, ExitState},
 	CodeBusy:             {http.StatusTooManyRequests, ExitConflict},
+	CodeCanceled:         {http.StatusConflict, ExitCanceled},
 	CodeForbidden:        {http.StatusForbidden, ExitForbidden},
 	CodeUnreachable:      {http.StatusServiceUnavailable, ExitUnreachable},
 }

@@ -155,7 +155,8 @@ func TestCompletion(t *testing.T) {
 		"__complete status -p tvs ": "storage\nwebapp\n:4\n",
 		"__complete scale webapp ":  ":4\n",
 		"__complete status -p ":     "shop\n:4\n",
-		"__complete ops ":           "op1\tscale webapp from 1 to 3\n:4\n",
+		"__complete ops cancel ":    "op1\tscale webapp from 1 to 3\n:4\n",
+		"__complete ops ":           "cancel\tCancel an operation\nop1\tscale webapp from 1 to 3\n:4\n",
 	} {
 		equal(t, args, daemon.tvsctlContext(context.Background(), nil, strings.Split(args, " ")...).out, want)
 	}

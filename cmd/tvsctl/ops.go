@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -18,7 +19,8 @@ func (a *app) opsCommand() *cobra.Command {
 		Short: "Show recent operations, or one with its steps",
 		Example: `  tvsctl ops
   tvsctl ops 4f2a
-  tvsctl ops 4f2a --follow`,
+  tvsctl ops 4f2a --follow
+  tvsctl ops cancel 4f2a`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeOperations,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,9 +30,9 @@ func (a *app) opsCommand() *cobra.Command {
 				}
 				return a.listOperations(cmd)
 			}
-			id := args[0]
-			if id == "" || id == "." || id == ".." {
-				return usagef(cmd, "cannot show operation %q: it is not an id", id)
+			id, err := operationID(cmd, args[0])
+			if err != nil {
+				return err
 			}
 			var operation ipc.Operation
 			if err := a.client().Get(cmd.Context(), operationPath(id), &operation); err != nil {
@@ -44,7 +46,45 @@ func (a *app) opsCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "follow the operation until it ends; its outcome is the exit status")
+	cmd.AddCommand(a.cancelCommand())
 	return cmd
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel ID",
+		Short: "Cancel an operation",
+		Long: `Cancel an operation and wait for its end. One that waits for its turn does not begin.
+One that runs is taken back, unless nginx has been given the outcome already: then it
+completes.`,
+		Example:           "  tvsctl ops cancel 4f2a",
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completeOperations,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := operationID(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			var operation ipc.Operation
+			if err := a.client().Post(cmd.Context(), operationPath(id)+"/cancel", struct{}{}, &operation); err != nil {
+				return err
+			}
+			err = a.follow(cmd.Context(), &operation)
+			var refusal *ipc.Error
+			if errors.As(err, &refusal) && refusal.Code == ipc.CodeCanceled {
+				fmt.Fprintln(a.out(), clean(refusal.Message))
+				return nil // what was asked for
+			}
+			return err
+		},
+	}
+}
+
+func operationID(cmd *cobra.Command, text string) (string, error) {
+	if text == "" || text == "." || text == ".." {
+		return "", usagef(cmd, "cannot find operation %q: it is not an id", text)
+	}
+	return text, nil
 }
 
 func (a *app) operationsPath() string {

@@ -47,6 +47,7 @@ type Engine struct {
 	socket string
 	api    string
 	server *http.Server
+	ended  chan struct{} // closed when server has ended
 
 	mu         sync.Mutex
 	containers []*Container
@@ -91,11 +92,12 @@ func (e *Engine) Up() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(e.serve)}
+	server, ended := &http.Server{Handler: http.HandlerFunc(e.serve)}, make(chan struct{})
 	e.mu.Lock()
-	e.server = server
+	e.server, e.ended = server, ended
 	e.mu.Unlock()
 	go func() {
+		defer close(ended)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			e.t.Errorf("the engine ended: %v", err)
 		}
@@ -105,9 +107,10 @@ func (e *Engine) Up() {
 // Down cuts every connection and removes the socket.
 func (e *Engine) Down() {
 	e.mu.Lock()
-	server := e.server
+	server, ended := e.server, e.ended
 	e.mu.Unlock()
 	server.Close()
+	<-ended // the socket too: a server that has only just begun removes it itself
 }
 
 // Add puts a container of a compose service there and returns it. It runs from

@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+)
+
+// job is what an operation has to do, in a form that outlives the daemon: what was
+// asked for, and from its turn on what that came to mean.
+type job struct {
+	Kind    string          `json:"kind"` // a key of kinds
+	Request json.RawMessage `json:"request,omitempty"`
+
+	// Decided is set, and on disk, before the first side effect.
+	Decided *decided `json:"decided,omitempty"`
+}
+
+// decided is an intent, and what it met.
+type decided struct {
+	Goals            map[string]dockerops.Goal `json:"goals"`
+	Desired          map[string]int            `json:"desired,omitempty"`
+	StopDependencies bool                      `json:"stop_dependencies,omitempty"`
+	// Before holds the containers of the goals' services and what they depend on,
+	// and whether each ran; Highest the numbers of the services' last replicas.
+	Before  map[string]bool `json:"before"`
+	Highest map[string]int  `json:"highest"`
+}
+
+// work is what an operation of a kind does when it has its turn. It returns the
+// sentence that says what came of it. It may be asked a second time, by a later life
+// of the daemon, and then goes on from what it sees.
+type work func(s *site, ctx context.Context, o *operation) (result string, err error)
+
+// kinds are all kinds of operations.
+var kinds = map[string]work{
+	"scale": (*site).carryOut, "adjust": (*site).carryOut, "reset": (*site).carryOut,
+	"start": (*site).carryOut, "stop": (*site).carryOut,
+	"restore": (*site).startAll, "up": (*site).up, "down": (*site).down, "reload": (*site).reloadNginx,
+}
+
+// newJob makes the job of a request.
+func newJob(kind string, request any) (job, error) {
+	text, err := json.Marshal(request)
+	return job{Kind: kind, Request: text}, err
+}
+
+// change makes of a job the change that it is.
+func (j job) change() (change, error) {
+	make, known := changes[j.Kind]
+	if !known {
+		return nil, fmt.Errorf("there is no change of kind %q", j.Kind)
+	}
+	return make(j.Request)
+}
+
+// settle notes what an intent came to mean and what it met.
+func (j *job) settle(p *dockerops.Project, want intent) {
+	d := &decided{Goals: want.request.Goals, Desired: want.desired, StopDependencies: want.request.StopDependencies,
+		Before: map[string]bool{}, Highest: map[string]int{}}
+	for _, service := range p.Services {
+		d.Highest[service.Name] = 0
+		for _, r := range service.Replicas {
+			d.Before[r.ID] = r.Running()
+			d.Highest[service.Name] = max(d.Highest[service.Name], r.Number)
+		}
+	}
+	j.Decided = d
+}
+
+// again is the intent of a job that was decided, with what an earlier life of it did.
+func (d *decided) again(p *dockerops.Project, summary string) intent {
+	request := dockerops.Request{Goals: d.Goals, StopDependencies: d.StopDependencies, Adopted: map[string]dockerops.StepKind{}}
+	for _, service := range p.Services {
+		for _, r := range service.Replicas {
+			ran, known := d.Before[r.ID]
+			switch {
+			case !known && r.Number > d.Highest[service.Name]:
+				request.Adopted[r.ID] = dockerops.StepRemove
+			case known && !ran && r.Running():
+				request.Adopted[r.ID] = dockerops.StepStop
+			}
+		}
+	}
+	return intent{request: request, summary: summary, desired: maps.Clone(d.Desired)}
+}
+
+// resume takes up the operations that an earlier life of the daemon did not end. What
+// they made is held back before the guard looks.
+func (d *Daemon) resume() {
+	for _, kept := range d.state.unfinished() {
+		o := newOperation(d.log, kept.Operation, kept.Job)
+		o.resumed = true
+		if d.state.broken != nil || kinds[kept.Job.Kind] == nil {
+			d.abandon(o)
+			continue
+		}
+		s := d.site(kept.Project)
+		if decided := kept.Job.Decided; decided != nil {
+			for service, number := range decided.Highest {
+				s.HoldNew(service, number)
+			}
+			for id, ran := range decided.Before {
+				if !ran {
+					s.Hold(id)
+				}
+			}
+		}
+		d.log.notice(eventResumed, fmt.Sprintf("Taking up again what tvsctld did not end: %s in project %s.", kept.Summary, kept.Project), o.fields())
+		d.admit(s, o)
+	}
+}
+
+// abandon ends an operation that no version of the daemon can go on with.
+func (d *Daemon) abandon(o *operation) {
+	record := o.snapshot()
+	record.State, record.Ended = ipc.OperationFailed, time.Now()
+	record.Error = &ipc.Error{Code: ipc.CodeInternal, Message: "tvsctld ended in the middle of it", Hint: "see tvsctl status, and repeat the command"}
+	if err := d.state.record(record, nil); err != nil {
+		d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error(), o.fields())
+	}
+}
