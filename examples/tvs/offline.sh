@@ -60,7 +60,7 @@ exec "$@"
 SCRIPT
   chmod +x "$dir/docker-entrypoint.sh"
   import "$dir" "$image" 'ENTRYPOINT ["/docker-entrypoint.sh"]' 'CMD ["nginx", "-g", "daemon off;"]' \
-    'ENV PATH=/usr/sbin:/bin' 'EXPOSE 80' 'STOPSIGNAL SIGQUIT'
+    'ENV PATH=/usr/sbin:/bin' 'EXPOSE 80'
 }
 
 program() {
