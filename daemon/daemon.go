@@ -56,6 +56,7 @@ type Daemon struct {
 
 	began    chan struct{} // gets a value when an operation begins
 	group    uint32        // whose members may use the socket
+	stopping chan struct{} // closed when the daemon was told to end
 	guards   sync.WaitGroup
 	guarding chan struct{} // closed when the guard has looked for the first time
 	once     sync.Once
@@ -74,7 +75,7 @@ type Daemon struct {
 // started again and again.
 func New(config Config) *Daemon {
 	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
-		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, broken: map[string]string{}, began: make(chan struct{}, 1)}
+		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{})}
 	if d.state.broken != nil {
 		d.log.error(eventState, "Changes are refused: "+d.state.broken.Error(), nil)
 	}
@@ -116,6 +117,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 		<-served
 		if !idle {
 			systemd.Stopping()
+			close(d.stopping)
 			d.finish(gate)
 			end()
 			d.guards.Wait() // they keep what they know

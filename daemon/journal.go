@@ -6,8 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
+
+	"tvsctl/ipc"
 )
 
 // A logEvent is a kind of journal entry; its value is the MESSAGE_ID by which the
@@ -37,10 +41,70 @@ const (
 // fields are structured data of an entry; names are those of journal fields.
 type fields map[string]string
 
+// kindOf names the kinds of entries for those who follow events; what is not here is
+// of the daemon itself.
+var kindOf = map[logEvent]string{
+	eventRequested: "operation", eventSucceeded: "operation", eventFailed: "operation", eventResumed: "operation",
+	eventRestore: "operation", eventStep: "step", eventUpstream: "upstream", eventReplica: "replica", eventNginx: "nginx",
+	eventDrift: "drift", eventDocker: "docker", eventState: "state", eventDeclared: "project", eventConfigured: "project",
+	eventRefused: "refused",
+}
+
 // logbook writes to the journal with its native protocol, or lines to out where
-// no journal takes them.
+// no journal takes them, and to those who follow.
 type logbook struct {
 	out io.Writer // nil: the journal
+
+	mu        sync.Mutex
+	followers map[chan ipc.HostEvent]bool
+}
+
+// followerPatience is how many entries a follower may be behind before it is let go.
+const followerPatience = 256
+
+// follow returns a channel of the entries from now on. It is closed when the
+// follower falls too far behind, and by stop.
+func (l *logbook) follow() (entries <-chan ipc.HostEvent, stop func()) {
+	c := make(chan ipc.HostEvent, followerPatience)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.followers == nil {
+		l.followers = map[chan ipc.HostEvent]bool{}
+	}
+	l.followers[c] = true
+	return c, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.drop(c)
+	}
+}
+
+// drop ends a follower. mu is held.
+func (l *logbook) drop(c chan ipc.HostEvent) {
+	if l.followers[c] {
+		delete(l.followers, c)
+		close(c)
+	}
+}
+
+func (l *logbook) tell(event logEvent, sentence string, f fields) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.followers) == 0 {
+		return
+	}
+	kind := kindOf[event]
+	if kind == "" {
+		kind = "daemon"
+	}
+	entry := ipc.HostEvent{Time: time.Now(), Kind: kind, Message: sentence, Fields: maps.Clone(f)}
+	for c := range l.followers {
+		select {
+		case c <- entry:
+		default:
+			l.drop(c)
+		}
+	}
 }
 
 func newLogbook(fallback io.Writer) *logbook {
@@ -67,6 +131,7 @@ func (l *logbook) error(event logEvent, sentence string, f fields) {
 }
 
 func (l *logbook) write(priority journal.Priority, event logEvent, sentence string, f fields) {
+	l.tell(event, sentence, f)
 	if l.out != nil {
 		var tail strings.Builder
 		for _, key := range slices.Sorted(maps.Keys(f)) {

@@ -94,6 +94,40 @@ func getEvents(d *Daemon, r *http.Request) (any, error) {
 	}), nil
 }
 
+// getHostEvents streams what happens, in one project or in all, from now on.
+func getHostEvents(d *Daemon, r *http.Request) (any, error) {
+	project := r.URL.Query().Get("project")
+	return stream(func(w http.ResponseWriter, r *http.Request) {
+		entries, stop := d.log.follow()
+		defer stop()
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		encoder, control := json.NewEncoder(w), http.NewResponseController(w)
+		for {
+			// The first flush tells the client that nothing is missed from here on.
+			if control.Flush() != nil {
+				return
+			}
+			select {
+			case entry, open := <-entries:
+				if !open {
+					return
+				}
+				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project {
+					continue
+				}
+				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+				if encoder.Encode(entry) != nil {
+					return // the client has gone
+				}
+			case <-r.Context().Done():
+				return
+			case <-d.stopping:
+				return
+			}
+		}
+	}), nil
+}
+
 // replay tells a finished operation again from its record.
 func replay(record ipc.Operation) []ipc.Event {
 	var events []ipc.Event

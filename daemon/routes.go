@@ -58,6 +58,7 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", accessMembers, getOperation},
 	{"GET", "/v1/operations/{id}/events", accessMembers, getEvents},
 	{"POST", "/v1/operations/{id}/cancel", accessMembers, postCancel},
+	{"GET", "/v1/events", accessMembers, getHostEvents},
 }
 
 // requestDeadline bounds what a request waits for: an engine that hangs must not

@@ -85,6 +85,32 @@ func (c *Client) Follow(ctx context.Context, id string, fn func(Event)) (*Operat
 	}
 }
 
+// Events calls fn with what happens on the host from now on, in one project or with
+// "" in all, until ctx ends.
+func (c *Client) Events(ctx context.Context, project string, fn func(HostEvent)) error {
+	path := "/events"
+	if project != "" {
+		path += "?project=" + url.QueryEscape(project)
+	}
+	reply, err := c.send(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer reply.Body.Close()
+	decoder := json.NewDecoder(bufio.NewReader(reply.Body))
+	for {
+		var event HostEvent
+		if err := decoder.Decode(&event); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return &Error{Code: CodeUnreachable, Message: fmt.Sprintf("lost the daemon while following events: %v", err),
+				Hint: "what happened meanwhile is in journalctl -u tvsctld"}
+		}
+		fn(event)
+	}
+}
+
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body []byte
 	if in != nil {

@@ -255,3 +255,13 @@ type NginxTest struct {
 	OK     bool     `json:"ok"`
 	Output []string `json:"output"`
 }
+
+// HostEvent is one line of the stream of all that happens: what the journal gets
+// while somebody listens.
+type HostEvent struct {
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind"`    // operation, step, replica, upstream, nginx, drift, docker, …
+	Message string    `json:"message"` // a sentence
+	// Fields are those of the journal entry, TVS_PROJECT and TVS_OPERATION among them.
+	Fields map[string]string `json:"fields,omitempty"`
+}

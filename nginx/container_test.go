@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,23 +45,13 @@ func newFakeNginx(t *testing.T, shell ...string) *fakeNginx {
 	f := &fakeNginx{t: t, shell: shell, root: t.TempDir()}
 	f.dir = filepath.Join(f.root, "dir")
 	f.write("bin/nginx", strings.ReplaceAll(nginxScript, "ROOT", f.root))
-	f.write("bin/sleep", "#!/bin/sh\n") // so that to wait in vain takes no time
 	f.write("dir/.keep", "")
 	f.worker(11, "worker process", os.Getpid())
 	f.write("proc/12/cmdline", "nginx: master process nginx\x00-g\x00")
 	f.write("proc/self/cmdline", "nginx: worker process\x00") // not a number
 	t.Setenv("PATH", filepath.Join(f.root, "bin")+":"+os.Getenv("PATH"))
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	t.Cleanup(func() {
-		signal.Stop(hangup)
-		close(hangup)
-	})
-	go func() {
-		for range hangup {
-			f.reload()
-		}
-	}()
+	signal.Ignore(syscall.SIGHUP) // the master hears of it over a pipe: see surroundings
+	t.Cleanup(func() { signal.Reset(syscall.SIGHUP) })
 	return f
 }
 
@@ -71,6 +63,13 @@ func (f *fakeNginx) reload() {
 	}
 	if f.read("deaf")+f.read("crash") == "" {
 		f.worker(21, "worker process", os.Getpid())
+	}
+	f.remove("busy")
+}
+
+func (f *fakeNginx) remove(name string) {
+	if err := os.Remove(filepath.Join(f.root, name)); err != nil {
+		f.t.Error(err)
 	}
 }
 
@@ -114,25 +113,63 @@ func (f *fakeNginx) container() *Container {
 	return &Container{Label: "tvs-entry-1", Dir: f.dir, Exec: f}
 }
 
+// surroundings passes a signal on over a pipe: at its end every signal has been acted
+// upon, while one that was caught could still be on its way when the test is over. To
+// wait in vain takes no time, and the master as much as it needs.
+const surroundings = `kill() { command kill "$@" && : >ROOT/busy && echo "$1" >&3; }
+sleep() { while [ -e ROOT/busy ] || [ -e ROOT/starting ]; do :; done; }
+`
+
 func (f *fakeNginx) Start(_ context.Context, argv []string) (Process, error) {
 	if len(argv) != 3 || argv[0] != "sh" || argv[1] != "-c" {
 		f.t.Errorf("argv %q", argv)
 	}
-	text := strings.ReplaceAll(argv[2], "/proc/", f.root+"/proc/")
+	text := strings.ReplaceAll(surroundings, "ROOT", f.root) + strings.ReplaceAll(argv[2], "/proc/", f.root+"/proc/")
 	command := exec.Command(f.shell[0], append(f.shell[1:], "-c", text)...)
-	p := &process{command: command}
+	command.SysProcAttr = endsWithTest()
+	p := &process{command: command, signalled: make(chan struct{})}
 	command.Stdout, command.Stderr = &p.output, &p.output
 	var err error
 	if p.input, err = command.StdinPipe(); err != nil {
 		return nil, err
 	}
-	return p, command.Start()
+	signals, tell, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	command.ExtraFiles = []*os.File{tell}
+	err = command.Start()
+	tell.Close()
+	if err != nil {
+		signals.Close()
+		return nil, err
+	}
+	go func() {
+		defer close(p.signalled)
+		defer signals.Close()
+		for s := bufio.NewScanner(signals); s.Scan(); f.reload() {
+			if s.Text() != "-HUP" {
+				f.t.Errorf("signal %s", s.Text())
+			}
+		}
+	}()
+	f.t.Cleanup(func() {
+		_ = command.Process.Kill() // it may have ended
+		p.Close()
+	})
+	return p, nil
 }
 
+// endsWithTest is of a process that must not outlive the test, even when that is killed.
+func endsWithTest() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
 type process struct {
-	command *exec.Cmd
-	input   io.WriteCloser
-	output  bytes.Buffer
+	command   *exec.Cmd
+	input     io.WriteCloser
+	output    bytes.Buffer
+	signalled chan struct{} // closed when its last signal has been acted upon
+	once      sync.Once
+	err       error
 }
 
 func (p *process) Write(b []byte) (int, error) { return p.input.Write(b) }
@@ -140,8 +177,12 @@ func (p *process) Write(b []byte) (int, error) { return p.input.Write(b) }
 func (p *process) Close() { _, _, _ = p.Wait(context.Background()) }
 
 func (p *process) Wait(context.Context) (string, int, error) {
-	p.input.Close()
-	err := p.command.Wait()
+	p.once.Do(func() {
+		p.input.Close()
+		p.err = p.command.Wait()
+		<-p.signalled
+	})
+	err := p.err
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		err = nil
@@ -236,7 +277,13 @@ func TestContainerWaitsForWorkers(t *testing.T) {
 	if _, err := f.container().Facts(t.Context()); err == nil || err.Error() != "tvs-entry-1 has no workers" {
 		t.Errorf("facts: %v", err)
 	}
-	go f.worker(11, "worker process", os.Getpid())
+	f.write("starting", "")
+	var start sync.WaitGroup
+	defer start.Wait()
+	start.Go(func() {
+		f.worker(11, "worker process", os.Getpid())
+		f.remove("starting")
+	})
 	if err := f.container().Reload(t.Context()); err != nil || f.read("reloads") != "x" {
 		t.Errorf("%v, reloads %q", err, f.read("reloads"))
 	}

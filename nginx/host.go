@@ -47,6 +47,9 @@ func (h *Host) Facts(ctx context.Context) (Facts, error) {
 		return Facts{}, fmt.Errorf("cannot run nginx: %v", err)
 	}
 	configuration, err := h.nginx(ctx, "-T")
+	if err != nil && ctx.Err() != nil {
+		return Facts{}, ctx.Err()
+	}
 	if err != nil {
 		return Facts{}, &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: lines(complaints(configuration))}
 	}
@@ -56,6 +59,9 @@ func (h *Host) Facts(ctx context.Context) (Facts, error) {
 // Test runs nginx -t.
 func (h *Host) Test(ctx context.Context) (ok bool, output []string, err error) {
 	text, err := h.nginx(ctx, "-t")
+	if err != nil && ctx.Err() != nil {
+		return false, nil, ctx.Err() // it was killed, which is no refusal
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return false, nil, fmt.Errorf("cannot run nginx: %v", err)

@@ -3,10 +3,10 @@ package nginx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -40,12 +40,21 @@ func (u *fakeUnit) start(title string) *exec.Cmd {
 	if err != nil {
 		u.t.Skip(err)
 	}
-	c := &exec.Cmd{Path: path, Args: []string{title, "1000"}}
+	c := &exec.Cmd{Path: path, Args: []string{title, "1000"}, SysProcAttr: endsWithTest()}
 	if err := c.Start(); err != nil {
 		u.t.Fatal(err)
 	}
 	u.workers = append(u.workers, c)
-	return c
+	// Start returns in the middle of the exec: a little before the kernel knows the title.
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.Process.Pid))
+		if strings.HasPrefix(string(text), title) {
+			return c
+		}
+		if time.Since(start) > time.Minute {
+			u.t.Fatalf("%q is %q, %v", title, text, err)
+		}
+	}
 }
 
 func (u *fakeUnit) end(c *exec.Cmd) {
@@ -159,12 +168,29 @@ func TestHostPublishFails(t *testing.T) {
 // A reload that is not taken up: the wait ends with the caller's context here.
 func TestHostPublishWaitsForNewWorkers(t *testing.T) {
 	h, u := newHost(t, "exit 0")
-	u.reload = func() error { return nil }
-	ctx, cancel := context.WithTimeout(t.Context(), 3*tick)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	u.reload = func() error {
+		time.AfterFunc(3*tick, cancel)
+		return nil
+	}
+	err := h.Publish(ctx, map[string][]byte{"a.conf": []byte("A")})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("err %v", err)
+	}
+	if got := contents(t, h); got != "" {
+		t.Errorf("left %s", got)
+	}
+}
+
+// A test of the configuration that the caller's context cuts short is no refusal.
+func TestHostTestIsCutShort(t *testing.T) {
+	h, u := newHost(t, "exec sleep 1000")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*tick)
 	defer cancel()
 	err := h.Publish(ctx, map[string][]byte{"a.conf": []byte("A")})
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("err %v", err)
+	if !errors.Is(err, context.DeadlineExceeded) || u.reloads != 0 {
+		t.Errorf("%v, %d reloads", err, u.reloads)
 	}
 	if got := contents(t, h); got != "" {
 		t.Errorf("left %s", got)
@@ -225,13 +251,8 @@ func TestWorkers(t *testing.T) {
 	_, u := newHost(t, "")
 	leaves := u.start(leavingTitle)
 	u.start("nginx: cache manager process")
-	for start := time.Now(); ; runtime.Gosched() { // until they have their titles
-		serving, leaving, err := workers(os.Getpid())
-		if err == nil && len(serving) == 1 && len(leaving) == 1 && serving[0] == u.workers[0].Process.Pid && leaving[0] == leaves.Process.Pid {
-			return
-		}
-		if time.Since(start) > 10*time.Second {
-			t.Fatalf("%v, %v, %v", serving, leaving, err)
-		}
+	serving, leaving, err := workers(os.Getpid())
+	if err != nil || len(serving) != 1 || len(leaving) != 1 || serving[0] != u.workers[0].Process.Pid || leaving[0] != leaves.Process.Pid {
+		t.Errorf("%v, %v, %v", serving, leaving, err)
 	}
 }

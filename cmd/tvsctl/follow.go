@@ -28,6 +28,9 @@ func (f *changeFlags) add(cmd *cobra.Command) {
 	f.addDetach(cmd)
 }
 
+// reconnects is how often a client goes on following after tvsctld was lost.
+const reconnects = 3
+
 // change asks for a change of the project and follows it to its end. The
 // request itself must say the same about a dry run as f.
 func (a *app) change(ctx context.Context, resource string, request any, f changeFlags) error {
@@ -107,6 +110,15 @@ func (a *app) follow(ctx context.Context, operation *ipc.Operation) error {
 		}
 	}
 	done, err := a.client().Follow(ctx, id, show.event)
+	var lost *ipc.Error
+	for range reconnects {
+		if !errors.As(err, &lost) || lost.Code != ipc.CodeUnreachable {
+			break
+		}
+		// The operation goes on in the next life of the daemon, which connecting starts.
+		show.note("lost tvsctld; following again")
+		done, err = a.client().Follow(ctx, id, show.event)
+	}
 	show.close()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), new(interrupt)) {

@@ -29,6 +29,7 @@ func (a *app) commands() []*cobra.Command {
 		a.verifyCommand(),
 		a.nginxCommand(),
 		a.opsCommand(),
+		a.eventsCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
 	}
