@@ -32,12 +32,12 @@ check: lint ## unit tests, with the race detector where there is a C compiler; n
 
 lint: ## gofmt, go vet, shellcheck where it is installed
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }
-	go vet -tags e2e ./...
+	go vet -tags e2e,bench ./...
 	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "no shellcheck: scripts are not checked"; fi
 
 bench: build examples ## measure against docker compose, and write docs/benchmarks.md (root)
 	tests/testhost setup
-	TVS_BENCH=1 go test -tags e2e -count=1 -timeout 60m -v -run TestBench ./tests
+	go test -tags e2e,bench -count=1 -timeout 60m -v -run TestBench ./tests
 
 demo: build examples ## the example under load on a test machine (root); SHELL_AFTER=1 leaves it up
 	tests/testhost setup

@@ -300,7 +300,10 @@ const recentLength = 16
 
 func (d *Daemon) logOutcome(o *operation, r ipc.Operation) {
 	f := o.fields()
-	took := r.Ended.Sub(r.Started)
+	took := time.Duration(0) // of one that was canceled before its turn
+	if !r.Started.IsZero() {
+		took = r.Ended.Sub(r.Started)
+	}
 	f["TVS_DURATION_MS"] = strconv.FormatInt(took.Milliseconds(), 10)
 	if r.Error == nil {
 		d.log.notice(eventSucceeded, fmt.Sprintf("Succeeded to %s in %s: %s.", r.Summary, seconds(took), r.Result), f)

@@ -77,38 +77,54 @@ func (s *store) load(dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{projectsBucket, operationsBucket, hostBucket} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		s.epoch = string(tx.Bucket(hostBucket).Get(epochKey))
-		err := tx.Bucket(projectsBucket).ForEach(func(name, value []byte) error {
-			var p projectState
-			if err := json.Unmarshal(value, &p); err != nil {
-				return fmt.Errorf("project %s: %v", name, err)
-			}
-			s.projects[string(name)] = p
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		return tx.Bucket(operationsBucket).ForEach(func(key, value []byte) error {
-			var o keptOperation
-			if err := json.Unmarshal(value, &o); err != nil {
-				return fmt.Errorf("operation %s: %v", key, err)
-			}
-			s.operations = append(s.operations, o)
-			return nil
-		})
+	buckets := [][]byte{projectsBucket, operationsBucket, hostBucket}
+	// Only a new file is written to: the daemon starts often, and a write waits for the disk.
+	err = db.View(func(tx *bolt.Tx) error {
+		buckets = slices.DeleteFunc(buckets, func(name []byte) bool { return tx.Bucket(name) != nil })
+		return nil
 	})
+	if err == nil && len(buckets) > 0 {
+		err = db.Update(func(tx *bolt.Tx) error {
+			for _, name := range buckets {
+				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		err = db.View(s.read)
+	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
 	s.db = db
 	return nil
+}
+
+// read takes over what is on disk.
+func (s *store) read(tx *bolt.Tx) error {
+	s.epoch = string(tx.Bucket(hostBucket).Get(epochKey))
+	err := tx.Bucket(projectsBucket).ForEach(func(name, value []byte) error {
+		var p projectState
+		if err := json.Unmarshal(value, &p); err != nil {
+			return fmt.Errorf("project %s: %v", name, err)
+		}
+		s.projects[string(name)] = p
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(operationsBucket).ForEach(func(key, value []byte) error {
+		var o keptOperation
+		if err := json.Unmarshal(value, &o); err != nil {
+			return fmt.Errorf("operation %s: %v", key, err)
+		}
+		s.operations = append(s.operations, o)
+		return nil
+	})
 }
 
 func (s *store) close() error {

@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && bench
 
 package tests
 
@@ -14,9 +14,6 @@ import (
 // and in turn, prints the table and writes it to docs/benchmarks.md. It runs with
 // make bench: figures are for a machine that has nothing else to do.
 func TestBench(t *testing.T) {
-	if os.Getenv("TVS_BENCH") == "" {
-		return
-	}
 	example := "/root/tvs/examples/tvs/"
 	t.Cleanup(func() { shared.run("tvsctl", "-p", "tvs", "down") })
 	shared.must(t, "tvsctl", "up", "-f", example+"compose.yaml", "-f", example+"compose.offline.yaml")

@@ -46,7 +46,7 @@ type bench struct {
 }
 
 func main() {
-	rounds := flag.Int("rounds", 9, "how often each is measured")
+	rounds := flag.Int("rounds", 15, "how often each is measured")
 	files := flag.String("files", "", "the compose files, comma separated")
 	flag.Parse()
 	b := &bench{compose: []string{"docker", "compose", "--progress", "quiet"}, engine: &http.Client{Transport: &http.Transport{
