@@ -193,12 +193,10 @@ func (p *process) Wait(context.Context) (string, int, error) {
 // forEachShell runs a test with every shell that this machine has.
 func forEachShell(t *testing.T, test func(t *testing.T, f *fakeNginx)) {
 	for _, shell := range [][]string{{"sh"}, {"dash"}, {"busybox", "sh"}, {"bash"}} {
-		t.Run(shell[0], func(t *testing.T) {
-			if _, err := exec.LookPath(shell[0]); err != nil {
-				t.Skip(err)
-			}
-			test(t, newFakeNginx(t, shell...))
-		})
+		if _, err := exec.LookPath(shell[0]); err != nil && shell[0] != "sh" {
+			continue // only sh is on every machine
+		}
+		t.Run(shell[0], func(t *testing.T) { test(t, newFakeNginx(t, shell...)) })
 	}
 }
 

@@ -38,7 +38,7 @@ func (u *fakeUnit) start(title string) *exec.Cmd {
 	u.t.Helper()
 	path, err := exec.LookPath("sleep")
 	if err != nil {
-		u.t.Skip(err)
+		u.t.Fatal(err)
 	}
 	c := &exec.Cmd{Path: path, Args: []string{title, "1000"}, SysProcAttr: endsWithTest()}
 	if err := c.Start(); err != nil {
@@ -68,7 +68,7 @@ const title, leavingTitle = "nginx: worker process", "nginx: worker process is s
 func newHost(t *testing.T, program string) (*Host, *fakeUnit) {
 	t.Helper()
 	if _, err := os.Stat("/proc/self/task/" + pid() + "/children"); err != nil {
-		t.Skip("the kernel does not list the children of a process")
+		t.Fatal("this kernel does not list the children of a process (CONFIG_PROC_CHILDREN), which nginx.Host needs")
 	}
 	u := &fakeUnit{t: t}
 	dir := t.TempDir()

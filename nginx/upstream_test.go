@@ -89,7 +89,7 @@ func FuzzRenderRoundTrip(f *testing.F) {
 	f.Add(0, "a")
 	f.Fuzz(func(t *testing.T, n int, name string) {
 		if strings.ContainsAny(name, " \t\r\n\v\f;{}#\"'") || name == "" || strings.ToValidUTF8(name, "") != name || strings.ContainsFunc(name, func(r rune) bool { return r > 126 || r < 33 }) {
-			t.Skip("no service has such a name")
+			return // no service has such a name
 		}
 		u := Upstream{Name: name}
 		for i := range min(max(n, 0), 50) {
