@@ -54,6 +54,7 @@ type Daemon struct {
 	activity *activity
 	life     context.Context // ends when the daemon stops
 
+	born     time.Time
 	began    chan struct{} // gets a value when an operation begins
 	group    uint32        // whose members may use the socket
 	stopping chan struct{} // closed when the daemon was told to end
@@ -75,7 +76,7 @@ type Daemon struct {
 // started again and again.
 func New(config Config) *Daemon {
 	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
-		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{})}
+		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), born: time.Now()}
 	if d.state.broken != nil {
 		d.log.error(eventState, "Changes are refused: "+d.state.broken.Error(), nil)
 	}

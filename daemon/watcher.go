@@ -15,6 +15,7 @@ type watcher struct {
 	failed      string        // why the last publication failed
 	patience    time.Duration // until a replica that does not listen is tried again
 	connections int           // of the engine, at the last look
+	looked      bool
 	last        map[string]dockerops.Replica
 	ended       map[string]time.Time // by container: since when
 	drift       map[string]*drift    // by service
@@ -40,13 +41,17 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 		w.connections, w.last = n, nil
 		clear(w.ended)
 	}
-	changing := s.changing()
+	changing, first := s.changing(), !w.looked
+	w.looked = true
 	for _, service := range p.Services {
 		for _, r := range service.Replicas {
 			now[r.ID] = r
 			was, known := w.last[r.ID]
 			if r.Running() {
 				delete(w.ended, r.ID)
+			}
+			if first && !known && !r.Running() && r.Finished.After(s.d.born) {
+				w.ended[r.ID] = time.Now() // before the guard of the project looked at all
 			}
 			if !known || changing {
 				continue

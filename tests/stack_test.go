@@ -135,10 +135,12 @@ type loadResult struct {
 	P50    float64        `json:"p50_ms"`
 	P99    float64        `json:"p99_ms"`
 	ByHost map[string]int `json:"by_host"`
+	Stall  float64        `json:"stall_ms"` // by how much the machine itself was late, at most
 }
 
 func (r loadResult) String() string {
-	return fmt.Sprintf("%d failed of %d, p50 %.0f ms, p99 %.0f ms, errors %v", r.Failed, r.Sent, r.P50, r.P99, r.Errors)
+	return fmt.Sprintf("%d failed of %d, p50 %.0f ms, p99 %.0f ms, errors %v (the machine stood still for %.0f ms at most)",
+		r.Failed, r.Sent, r.P50, r.P99, r.Errors, r.Stall)
 }
 
 // underLoad sends requests at 100 per second, each answered after 300 ms, while do

@@ -42,6 +42,9 @@ type Result struct {
 	P99    float64        `json:"p99_ms"`
 	Max    float64        `json:"max_ms"`
 	ByHost map[string]int `json:"by_host"`
+	// Stall is the longest that this process was not given the processor when a
+	// timer was due: by so much the machine itself was late.
+	Stall float64 `json:"stall_ms"`
 }
 
 // onceReader hides that its text could be read again, so that the HTTP client never
@@ -113,6 +116,7 @@ func load(ctx context.Context, o options) Result {
 	var mu sync.Mutex
 	var open sync.WaitGroup
 
+	stalled := watchStalls()
 	interval := time.Second / time.Duration(o.rate)
 	start := time.Now()
 	timer := time.NewTimer(0)
@@ -147,9 +151,37 @@ sending:
 	}
 	open.Wait()
 
+	result.Stall = float64(stalled().Microseconds()) / 1000
 	slices.Sort(times)
 	result.P50, result.P99, result.Max = percentile(times, 50), percentile(times, 99), percentile(times, 100)
 	return result
+}
+
+// watchStalls begins to watch how late a timer is; the returned function ends that
+// and returns by how much at most.
+func watchStalls() (stop func() time.Duration) {
+	const every = 10 * time.Millisecond
+	done, worst := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		var most time.Duration
+		for last := time.Now(); ; {
+			select {
+			case <-ticker.C:
+				now := time.Now()
+				most = max(most, now.Sub(last)-every)
+				last = now
+			case <-done:
+				worst <- most
+				return
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(done)
+		return <-worst
+	}
 }
 
 // percentile returns the p-th percentile of sorted times, by nearest rank, in milliseconds.
