@@ -110,20 +110,15 @@ func (d *Daemon) existing(ctx context.Context, name string) (*dockerops.Project,
 	return p, nil
 }
 
+// check refuses goals that are not possible; one for a service that is not there
+// says which are.
 func (d *Daemon) check(p *dockerops.Project, goals map[string]dockerops.Goal) error {
 	err := dockerops.Check(p, goals, ipc.MaxReplicas)
-	if refusal := describe(err); refusal != nil && refusal.Code == ipc.CodeUnknownService {
-		refusal.Hint = "its services are " + strings.Join(p.ServiceNames(), ", ")
-		return refusal
+	var refused *dockerops.RefusedError
+	if errors.As(err, &refused) && refused.Reason == dockerops.UnknownService {
+		refused.Hint = "its services are " + strings.Join(p.ServiceNames(), ", ")
 	}
 	return err
-}
-
-func describe(err error) *ipc.Error {
-	if err == nil {
-		return nil
-	}
-	return describeError(err)
 }
 
 // carryOut observes, plans and applies, and keeps what is desired from now on.
