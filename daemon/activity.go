@@ -8,10 +8,10 @@ import (
 // activity counts what keeps the daemon: open connections, running operations,
 // guarded projects. When nothing has for the idle time, expired is signalled.
 type activity struct {
-	idle    time.Duration // 0: never
 	expired chan struct{}
 
 	mu    sync.Mutex
+	idle  time.Duration // 0: never
 	count int
 	timer *time.Timer
 }
@@ -50,6 +50,13 @@ func (a *activity) rest() {
 			}
 		})
 	}
+}
+
+// setIdle changes the idle time from the next rest on. Something is active.
+func (a *activity) setIdle(idle time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.idle = idle
 }
 
 // quiet reports whether nothing is active now.

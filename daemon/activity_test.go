@@ -49,6 +49,17 @@ func TestActivity(t *testing.T) {
 		if !expired(a) {
 			t.Error("not ended a second time")
 		}
+		a.begin()
+		a.setIdle(time.Hour)
+		a.end()
+		time.Sleep(time.Hour - 1)
+		if expired(a) {
+			t.Error("too early for another idle time")
+		}
+		time.Sleep(1)
+		if !expired(a) {
+			t.Error("not ended after another idle time")
+		}
 	})
 }
 

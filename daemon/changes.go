@@ -81,8 +81,14 @@ func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Proje
 		if err != nil {
 			return fail(err)
 		}
-		if want, err = c(p, d.state.project(name)); err != nil {
+		kept := d.state.project(name)
+		if want, err = c(p, kept); err != nil {
 			return fail(err)
+		}
+		if j.Kind != "restore" { // which touches nothing that a rollout has set aside
+			if err := kept.heldBack(j.Kind, slices.Sorted(maps.Keys(want.request.Goals))...); err != nil {
+				return fail(err)
+			}
 		}
 	}
 	if err := d.check(p, want.request.Goals); err != nil {
@@ -113,7 +119,11 @@ func (d *Daemon) existing(ctx context.Context, name string) (*dockerops.Project,
 // check refuses goals that are not possible; one for a service that is not there
 // says which are.
 func (d *Daemon) check(p *dockerops.Project, goals map[string]dockerops.Goal) error {
-	err := dockerops.Check(p, goals, ipc.MaxReplicas)
+	return named(p, dockerops.Check(p, goals, ipc.MaxReplicas))
+}
+
+// named adds to the refusal of a service that is not there which are.
+func named(p *dockerops.Project, err error) error {
 	var refused *dockerops.RefusedError
 	if errors.As(err, &refused) && refused.Reason == dockerops.UnknownService {
 		refused.Hint = "its services are " + strings.Join(p.ServiceNames(), ", ")
@@ -123,7 +133,16 @@ func (d *Daemon) check(p *dockerops.Project, goals map[string]dockerops.Goal) er
 
 // carryOut observes, plans and applies, and keeps what is desired from now on.
 func (s *site) carryOut(ctx context.Context, o *operation) (string, error) {
-	p, want, plan, err := s.d.plan(ctx, s.name, o.job)
+	var result string
+	err := s.d.insist(o, func() (err error) {
+		result, err = s.attempt(ctx, o)
+		return err
+	})
+	return result, err
+}
+
+func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
+	p, want, plan, err := s.d.plan(context.WithoutCancel(ctx), s.name, o.job)
 	if err != nil {
 		return "", err
 	}
@@ -133,13 +152,13 @@ func (s *site) carryOut(ctx context.Context, o *operation) (string, error) {
 		if err := s.d.state.record(o.snapshot(), &o.job); err != nil {
 			return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot " + want.summary + ": " + err.Error(), Hint: stateHint}
 		}
+		o.begun = true
 	}
-	o.planned(describeSteps(plan))
 	compose, err := s.d.compose(p, o.line)
 	if err != nil {
 		return "", err
 	}
-	if err := s.d.engine.Apply(ctx, p, plan, s, compose, o.progress); err != nil {
+	if err := s.d.engine.Apply(ctx, p, plan, s, compose, o.planned(describeSteps(plan))); err != nil {
 		return "", takenBack(plan, err)
 	}
 	if !plan.Empty() {

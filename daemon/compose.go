@@ -103,9 +103,19 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	}
 	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
 	kept := s.d.state.project(s.name)
+	if err := kept.heldBack("bring up", slices.Sorted(maps.Keys(kept.Rollouts))...); err != nil {
+		return "", err
+	}
 	known, err := compose.Config(ctx)
 	if err != nil {
 		return "", err
+	}
+	for _, service := range slices.Sorted(maps.Keys(kept.Images)) {
+		if config, there := known[service]; there && config.Image != kept.Images[service] {
+			return "", &ipc.Error{Code: ipc.CodeConflict,
+				Message: fmt.Sprintf("cannot bring up %s: %s was rolled out to %s, and its compose file says %s", s.name, service, kept.Images[service], config.Image),
+				Hint:    fmt.Sprintf("write it down with tvsctl override -w, or return to the file with tvsctl rollout %s", service)}
+		}
 	}
 	// What somebody else scaled is adopted; what the files no longer have is forgotten.
 	gone := func(service string) bool { _, there := known[service]; return !there }
@@ -163,11 +173,11 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 
 // step runs one step that is not part of a plan.
 func (s *site) step(o *operation, text string, do func() error) error {
-	step := ipc.Step{ID: len(o.snapshot().Steps) + 1, Kind: strings.Fields(text)[0], State: ipc.StepPending, Text: text}
-	o.planned([]ipc.Step{step})
-	o.progress(dockerops.Step{ID: step.ID}, false, nil)
+	step := ipc.Step{ID: 1, Kind: strings.Fields(text)[0], State: ipc.StepPending, Text: text}
+	progress := o.planned([]ipc.Step{step})
+	progress(dockerops.Step{ID: 1}, false, nil)
 	err := do()
-	o.progress(dockerops.Step{ID: step.ID}, true, err)
+	progress(dockerops.Step{ID: 1}, true, err)
 	return err
 }
 
@@ -196,7 +206,10 @@ func (s *site) down(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
-	err = s.step(o, "let docker compose take down "+s.name, func() error { return compose.Down(ctx) })
+	if err = s.step(o, "let docker compose take down "+s.name, func() error { return compose.Down(ctx) }); err == nil {
+		// There is nothing left to go on or back with.
+		err = s.d.state.update(s.name, func(k *projectState) { clear(k.Rollouts) })
+	}
 	return s.name + " is down; its desired counts are kept", err
 }
 
@@ -215,24 +228,15 @@ func (d *Daemon) viaCompose(ctx context.Context, p *dockerops.Project, goals map
 		}
 	}
 	compose, err := d.compose(p, nil)
-	if err != nil || len(growing) == 0 {
-		return nil, err
-	}
-	suspect := false
-	for _, path := range compose.Files.Compose {
-		text, err := os.ReadFile(path)
-		suspect = suspect || err == nil && injects.Match(text)
-	}
-	if !suspect {
-		return nil, nil
-	}
-	config, err := compose.Config(ctx)
 	if err != nil {
 		return nil, err
 	}
 	via := map[string]bool{}
 	for _, name := range growing {
-		why := config[name].ComposeOnly
+		why, err := d.composeOnly(ctx, p, name)
+		if err != nil {
+			return nil, err
+		}
 		if why == "" {
 			continue
 		}
@@ -260,6 +264,24 @@ func (d *Daemon) viaCompose(ctx context.Context, p *dockerops.Project, goals map
 	return via, nil
 }
 
+// composeOnly says why only compose can create replicas of a service, or "".
+func (d *Daemon) composeOnly(ctx context.Context, p *dockerops.Project, service string) (string, error) {
+	compose, err := d.compose(p, nil)
+	if err != nil {
+		return "", err
+	}
+	suspect := false
+	for _, path := range compose.Files.Compose {
+		text, err := os.ReadFile(path)
+		suspect = suspect || err == nil && injects.Match(text)
+	}
+	if !suspect {
+		return "", nil
+	}
+	config, err := compose.Config(ctx)
+	return config[service].ComposeOnly, err
+}
+
 // compose is the plugin for a project, with the declared files or those that compose noted.
 func (d *Daemon) compose(p *dockerops.Project, line func(string)) (dockerops.Compose, error) {
 	files, declared, err := d.files(p)
@@ -285,7 +307,8 @@ func getOverride(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	override := ipc.Override{YAML: renderOverride(name, d.state.project(name).Desired, config)}
+	kept := d.state.project(name)
+	override := ipc.Override{YAML: renderOverride(name, kept.Desired, kept.Images, config)}
 	if len(compose.Files.Compose) > 0 {
 		first := compose.Files.Compose[0]
 		override.File = strings.TrimSuffix(first, filepath.Ext(first)) + ".override" + filepath.Ext(first)
@@ -296,27 +319,29 @@ func getOverride(d *Daemon, r *http.Request) (any, error) {
 // renderOverride makes the override file. A service whose file has deploy.replicas
 // gets that key: scale beside it with another value is an error to compose, and
 // adding deploy where there is none would change the service's hash.
-func renderOverride(project string, counts map[string]int, config map[string]dockerops.ServiceConfig) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# The counts that tvsctl keeps for project %s. Made by: tvsctl -p %s override\n", project, project)
-	var names []string
-	for name := range counts {
-		if _, there := config[name]; there {
-			names = append(names, name)
+func renderOverride(project string, counts map[string]int, images map[string]string, config map[string]dockerops.ServiceConfig) string {
+	var services strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		count, counted := counts[name]
+		image := images[name]
+		if !counted && image == "" {
+			continue
+		}
+		fmt.Fprintf(&services, "  %s:\n", name)
+		if image != "" {
+			fmt.Fprintf(&services, "    image: %q\n", image)
+		}
+		switch {
+		case !counted:
+		case config[name].Replicas:
+			fmt.Fprintf(&services, "    deploy:\n      replicas: %d\n", count)
+		default:
+			fmt.Fprintf(&services, "    scale: %d\n", count)
 		}
 	}
-	if len(names) == 0 {
-		b.WriteString("services: {}\n")
-		return b.String()
+	head := fmt.Sprintf("# What tvsctl keeps for project %s. Made by: tvsctl -p %s override\n", project, project)
+	if services.Len() == 0 {
+		return head + "services: {}\n"
 	}
-	slices.Sort(names)
-	b.WriteString("services:\n")
-	for _, name := range names {
-		if config[name].Replicas {
-			fmt.Fprintf(&b, "  %s:\n    deploy:\n      replicas: %d\n", name, counts[name])
-		} else {
-			fmt.Fprintf(&b, "  %s:\n    scale: %d\n", name, counts[name])
-		}
-	}
-	return b.String()
+	return head + "services:\n" + services.String()
 }

@@ -19,10 +19,10 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tvsctl/dockerops"
-	"tvsctl/ipc"
 	"tvsctl/systemd"
 )
 
@@ -31,17 +31,19 @@ type Config struct {
 	Version    string
 	StateDir   string
 	ProjectDir string        // of NAME.toml files
-	Idle       time.Duration // without anything to do until Run returns; 0: never
+	File       string        // of settings, tvsctld.toml; "": none
+	Idle       time.Duration // without anything to do until Run returns, if File says nothing; 0: never
+	IdleGiven  bool          // Idle was asked for, whatever File says
 	Log        io.Writer     // where the journal cannot be had
+
+	// Reload has a value when File and the projects' files are to be read again.
+	Reload <-chan os.Signal
 }
 
 const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
 	writeTimeout  = 30 * time.Second
-	// stopPatience is how long a stop waits for running operations; the unit's
-	// TimeoutStopSec is longer.
-	stopPatience = 80 * time.Second
 )
 
 // Daemon is the running program.
@@ -52,6 +54,8 @@ type Daemon struct {
 	state    *store
 	log      *logbook
 	activity *activity
+	health   *health
+	settings atomic.Pointer[settings]
 	life     context.Context // ends when the daemon stops
 
 	born     time.Time
@@ -62,13 +66,15 @@ type Daemon struct {
 	guarding chan struct{} // closed when the guard has looked for the first time
 	once     sync.Once
 
-	mu      sync.Mutex
-	sites   map[string]*site
-	again   map[string]chan struct{}
-	running map[string]*operation
-	recent  []*operation
-	docker  error             // why the engine cannot be used, as the guard last saw it
-	broken  map[string]string // by project: what is wrong with its file
+	mu       sync.Mutex
+	sites    map[string]*site
+	again    map[string]chan struct{}
+	running  map[string]*operation
+	reserved map[string]bool // operations that are about to run
+	recent   []*operation
+	docker   error             // why the engine cannot be used, as the guard last saw it
+	misread  error             // what is wrong with the settings' file
+	broken   map[string]string // by project: what is wrong with its file
 }
 
 // New opens what the daemon works with. State or an engine that cannot be used is no
@@ -76,7 +82,11 @@ type Daemon struct {
 // started again and again.
 func New(config Config) *Daemon {
 	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
-		guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), born: time.Now()}
+		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]bool{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), born: time.Now()}
+	initial := d.defaults()
+	d.settings.Store(&initial)
+	// What is wrong with it is said, and kept for those who ask.
+	_ = d.configure("the defaults are")
 	if d.state.broken != nil {
 		d.log.error(eventState, "Changes are refused: "+d.state.broken.Error(), nil)
 	}
@@ -91,7 +101,8 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
 	d.life = life
-	d.activity = newActivity(d.config.Idle)
+	d.activity = newActivity(d.idle())
+	go d.health.answer(life, d.passLocks)
 	socket, err := listener.File()
 	if err != nil {
 		return fmt.Errorf("cannot use the socket: %v", err)
@@ -108,6 +119,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	}()
 	systemd.Ready()
 	d.showStatus()
+	go d.reloads(life)
 	for {
 		gate, served := d.serve(listener)
 		idle, err := d.wait(ctx, served)
@@ -126,7 +138,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 			return d.state.close()
 		}
 		if d.drained(gate) && d.activity.quiet() {
-			d.log.info(eventStopped, fmt.Sprintf("tvsctld ends: there was nothing to do for %v. The next command starts it again.", d.config.Idle), nil)
+			d.log.info(eventStopped, fmt.Sprintf("tvsctld ends: there was nothing to do for %v. The next command starts it again.", d.idle()), nil)
 			systemd.Stopping()
 			return d.state.close()
 		}
@@ -149,7 +161,7 @@ func (d *Daemon) serve(listener *net.UnixListener) (*gate, <-chan error) {
 		}}
 	// One request a connection: a kept one would hold up the end.
 	server.SetKeepAlivesEnabled(false)
-	gate, served := newGate(listener, d.activity, d.log), make(chan error, 1)
+	gate, served := newGate(listener, d), make(chan error, 1)
 	go func() { served <- server.Serve(gate) }()
 	return gate, served
 }
@@ -165,7 +177,7 @@ func (d *Daemon) wait(ctx context.Context, served <-chan error) (idle bool, err 
 		case err := <-served:
 			return false, fmt.Errorf("cannot serve the socket: %v", err)
 		case <-ping:
-			systemd.Alive()
+			d.askHealth()
 		case <-d.activity.expired:
 			if d.activity.quiet() {
 				return true, nil
@@ -207,7 +219,7 @@ func (d *Daemon) drained(g *gate) bool {
 			return true
 		case <-d.began:
 		case <-ping:
-			systemd.Alive()
+			d.askHealth()
 		}
 	}
 }
@@ -229,51 +241,6 @@ func reopen(socket *os.File) (*net.UnixListener, error) {
 	}
 	unix.SetUnlinkOnClose(false)
 	return unix, nil
-}
-
-// finish lets running operations come to their end, within stopPatience, and their
-// clients hear of it.
-func (d *Daemon) finish(g *gate) {
-	deadline := time.NewTimer(stopPatience)
-	defer deadline.Stop()
-	for {
-		d.mu.Lock()
-		var next *operation
-		for _, o := range d.running {
-			next = o
-		}
-		d.mu.Unlock()
-		if next == nil {
-			break
-		}
-		select {
-		case <-next.done:
-		case <-deadline.C:
-			return
-		}
-	}
-	empty := make(chan struct{})
-	go func() {
-		g.drained()
-		close(empty)
-	}()
-	select {
-	case <-empty:
-	case <-time.After(headerTimeout): // a client that sends nothing
-	}
-}
-
-// showStatus tells systemctl status what runs.
-func (d *Daemon) showStatus() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	text := "Nothing runs"
-	for _, o := range d.running {
-		if record := o.snapshot(); record.State == ipc.OperationRunning {
-			text = fmt.Sprintf("Running: %s in project %s, for %s", record.Summary, record.Project, record.User)
-		}
-	}
-	systemd.Status(text)
 }
 
 // guardReady marks that the guard has looked for the first time.
@@ -314,6 +281,9 @@ func (d *Daemon) problems() []string {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.misread != nil {
+		list = append(list, d.misread.Error())
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.broken)) {
 		list = append(list, d.broken[name])
 	}

@@ -11,12 +11,7 @@ import (
 	"tvsctl/ipc"
 )
 
-// Bounds on open connections. The caps keep one user from shutting out the others.
-const (
-	maxConnections        = 1024
-	maxConnectionsPerUser = 64
-	refusalTimeout        = time.Second
-)
+const refusalTimeout = time.Second
 
 // gate accepts connections: it reads the peer's credentials, applies the caps, and
 // counts what is open, where it is accepted rather than where it is handled, so
@@ -25,6 +20,9 @@ type gate struct {
 	net.Listener
 	activity *activity
 	log      *logbook
+	health   *health
+	settings func() *settings // those in force now
+	handed   func()           // called when what was accepted has been handed on
 
 	open   sync.WaitGroup
 	mu     sync.Mutex
@@ -32,8 +30,9 @@ type gate struct {
 	byUser map[uint32]int
 }
 
-func newGate(listener net.Listener, activity *activity, log *logbook) *gate {
-	return &gate{Listener: listener, activity: activity, log: log, byUser: map[uint32]int{}}
+func newGate(listener net.Listener, d *Daemon) *gate {
+	return &gate{Listener: listener, activity: d.activity, log: d.log, health: d.health, settings: d.settings.Load,
+		handed: func() {}, byUser: map[uint32]int{}}
 }
 
 // conn is an accepted connection with its peer.
@@ -52,10 +51,13 @@ func (c *conn) Close() error {
 // Accept returns the next connection whose peer may speak.
 func (g *gate) Accept() (net.Conn, error) {
 	for {
+		g.handed()
+		g.handed = func() {}
 		accepted, err := g.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
+		g.handed = g.health.begin("accepting connections", acceptLimit)
 		g.activity.begin()
 		g.open.Add(1)
 		unix := accepted.(*net.UnixConn)
@@ -81,12 +83,13 @@ func (g *gate) Accept() (net.Conn, error) {
 func (g *gate) drained() { g.open.Wait() }
 
 func (g *gate) enter(p peer) *ipc.Error {
+	most := g.settings()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.total >= maxConnections:
+	case g.total >= int(most.MaxConnections):
 		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections are open", g.total), Hint: "try again"}
-	case g.byUser[p.UID] >= maxConnectionsPerUser:
+	case g.byUser[p.UID] >= int(most.MaxConnectionsPerUser):
 		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections of yours are open", g.byUser[p.UID]), Hint: "end some and try again"}
 	}
 	g.total++

@@ -70,10 +70,17 @@ func dial(t *testing.T, listener net.Listener) net.Conn {
 	return c
 }
 
+// newTestGate is a gate with small caps.
+func newTestGate(listener net.Listener) *gate {
+	d := &Daemon{activity: newActivity(0), log: &logbook{out: io.Discard}, health: newHealth()}
+	d.settings.Store(&settings{MaxConnections: 12, MaxConnectionsPerUser: 4})
+	return newGate(listener, d)
+}
+
 func TestGateCounts(t *testing.T) {
 	listener := listenUnix(t)
-	a := newActivity(0)
-	g := newGate(listener, a, &logbook{out: io.Discard})
+	g := newTestGate(listener)
+	a := g.activity
 	dial(t, listener)
 	c, err := g.Accept()
 	if err != nil {
@@ -95,9 +102,9 @@ func TestGateCounts(t *testing.T) {
 }
 
 func TestGateCaps(t *testing.T) {
-	g := newGate(nil, nil, nil)
-	for uid := range uint32(maxConnections / maxConnectionsPerUser) {
-		for range maxConnectionsPerUser {
+	g := newTestGate(nil)
+	for uid := range uint32(3) {
+		for range 4 {
 			if refusal := g.enter(peer{UID: uid}); refusal != nil {
 				t.Fatal(refusal)
 			}
@@ -111,17 +118,25 @@ func TestGateCaps(t *testing.T) {
 	if refusal := g.enter(peer{UID: 9999}); refusal == nil || refusal.Code != ipc.CodeBusy || strings.Contains(refusal.Message, "of yours") {
 		t.Errorf("too many: %v", refusal)
 	}
-	g.leave(peer{UID: 3})
+	g.leave(peer{UID: 2})
 	if refusal := g.enter(peer{UID: 9999}); refusal != nil {
 		t.Errorf("after one left: %v", refusal)
+	}
+	// Other caps hold for those who come from then on.
+	g.settings = func() *settings { return &settings{MaxConnections: 13, MaxConnectionsPerUser: 1} }
+	if refusal := g.enter(peer{UID: 9999}); refusal == nil || !strings.Contains(refusal.Message, "1 connections of yours") {
+		t.Errorf("with a lower cap: %v", refusal)
+	}
+	if refusal := g.enter(peer{UID: 10000}); refusal != nil {
+		t.Errorf("with a higher cap: %v", refusal)
 	}
 }
 
 func TestGateRefusesWithAnAnswer(t *testing.T) {
 	listener := listenUnix(t)
-	a := newActivity(0)
-	g := newGate(listener, a, &logbook{out: io.Discard})
-	g.byUser[uint32(os.Getuid())] = maxConnectionsPerUser
+	g := newTestGate(listener)
+	a := g.activity
+	g.byUser[uint32(os.Getuid())] = 4
 	accepted := make(chan struct{})
 	go func() {
 		defer close(accepted)

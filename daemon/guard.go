@@ -41,6 +41,7 @@ func (d *Daemon) guard(ctx context.Context) {
 	guarded := map[string]context.CancelFunc{}
 	restored := -1
 	for {
+		looked := d.health.begin("the guard", guardDeadline+restoreDeadline+slack)
 		projects, err := d.managedProjects(ctx)
 		if ctx.Err() != nil {
 			return
@@ -52,6 +53,7 @@ func (d *Daemon) guard(ctx context.Context) {
 			d.guardOnly(ctx, guarded, projects)
 		}
 		d.guardReady()
+		looked()
 		select {
 		case <-ctx.Done():
 			return
@@ -100,7 +102,7 @@ func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range configuredProjects(d.config.ProjectDir) {
+	for _, name := range d.projectFiles() {
 		config, err := readProjectConfig(d.config.ProjectDir, name)
 		d.setConfigured(name, err)
 		if err == nil && config.Nginx != nil && !slices.Contains(names, name) {
@@ -156,6 +158,7 @@ func (s *site) guard(ctx context.Context) {
 
 // guardOnce looks once, and returns when to look again without an event; 0: never.
 func (s *site) guardOnce(life context.Context, watch *watcher) time.Duration {
+	defer s.d.health.begin("the guard of project "+s.name, guardDeadline+slack)()
 	ctx, cancel := context.WithTimeout(life, guardDeadline)
 	defer cancel()
 	if err := s.sync(ctx); err != nil {

@@ -41,6 +41,7 @@ type work func(s *site, ctx context.Context, o *operation) (result string, err e
 var kinds = map[string]work{
 	"scale": (*site).carryOut, "adjust": (*site).carryOut, "reset": (*site).carryOut,
 	"start": (*site).carryOut, "stop": (*site).carryOut,
+	"rollout": (*site).replace, "restart": (*site).replace, "rollback": (*site).replace, "continue": (*site).replace,
 	"restore": (*site).startAll, "up": (*site).up, "down": (*site).down, "reload": (*site).reloadNginx,
 }
 
@@ -95,7 +96,7 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 func (d *Daemon) resume() {
 	for _, kept := range d.state.unfinished() {
 		o := newOperation(d.log, kept.Operation, kept.Job)
-		o.resumed = true
+		o.resumed, o.begun = true, true
 		if d.state.broken != nil || kinds[kept.Job.Kind] == nil {
 			d.abandon(o)
 			continue

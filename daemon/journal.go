@@ -36,6 +36,9 @@ const (
 	eventResumed    logEvent = "7e2a0a3adf48416e960d96c0f1a21ed3"
 	eventRestore    logEvent = "71dba8ed2b41432090a2806f60558bc3"
 	eventConfigured logEvent = "549d23618233427ca9f702da7229d79c"
+	eventSettings   logEvent = "075b129efdb7458ba2cdb03aa66cd582"
+	eventReloaded   logEvent = "af2a8293e78647b08a2751fb6aba4bbb"
+	eventStuck      logEvent = "bdb93370194f4adcb05df71077d56601"
 )
 
 // fields are structured data of an entry; names are those of journal fields.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,6 +31,8 @@ type operation struct {
 	more   chan struct{} // closed when there is a further event
 	// resumed is whether the record's steps are those of an earlier life.
 	resumed bool
+	// begun is whether it has had, or may have had, a side effect.
+	begun bool
 }
 
 // maxQueued bounds how many operations of one project run or wait for their turn.
@@ -101,17 +104,28 @@ func (o *operation) line(text string) {
 	o.emit(ipc.Event{Kind: ipc.EventLog, Line: text})
 }
 
-// planned announces the steps of a plan.
-func (o *operation) planned(steps []ipc.Step) {
+// planned announces the steps of a plan. What Apply reports of them goes to the
+// returned function.
+func (o *operation) planned(steps []ipc.Step) dockerops.Progress {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.resumed {
 		o.record.Steps = nil // those of the plan of an earlier life
 		o.resumed = false
 	}
-	o.record.Steps = append(o.record.Steps, steps...)
+	before := len(o.record.Steps) // of an earlier plan
 	for _, s := range steps {
+		s.ID += before
+		s.Needs = slices.Clone(s.Needs)
+		for i := range s.Needs {
+			s.Needs[i] += before
+		}
+		o.record.Steps = append(o.record.Steps, s)
 		o.emit(ipc.Event{Kind: ipc.EventStep, Step: &s})
+	}
+	return func(step dockerops.Step, ended bool, err error) {
+		step.ID += before
+		o.progress(step, ended, err)
 	}
 }
 
@@ -187,6 +201,11 @@ func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j jo
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of project %s wait already", summary, n, s.name),
 			Hint: "see tvsctl ops"}
 	}
+	release, err := d.reserve(o, who)
+	if err != nil {
+		return ipc.Operation{}, err
+	}
+	defer release()
 	if err := d.state.record(o.snapshot(), &o.job); err != nil {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(), Hint: stateHint}
 	}
@@ -210,7 +229,8 @@ func (d *Daemon) admit(s *site, o *operation) ipc.Operation {
 	return queued
 }
 
-// conduct runs an operation to its end, whoever has gone meanwhile.
+// conduct runs an operation to its end, whoever has gone meanwhile, or leaves it to the
+// next life of the daemon.
 func (d *Daemon) conduct(s *site, o *operation, before <-chan struct{}, over chan<- struct{}) {
 	defer d.activity.end()
 	select {
@@ -226,15 +246,89 @@ func (d *Daemon) conduct(s *site, o *operation, before <-chan struct{}, over cha
 		d.conclude(o, "", o.ctx.Err())
 		return
 	}
+	if d.ending() {
+		d.leave(o)
+		return
+	}
 	s.active.Store(true)
 	o.update(func(r *ipc.Operation) { r.State, r.Started = ipc.OperationRunning, time.Now() })
 	d.showStatus()
 	stopKeeping := d.keepSteps(o)
-	result, err := kinds[o.job.Kind](s, o.ctx, o)
+	result, err := d.work(s, o)
 	stopKeeping()
 	s.active.Store(false)
 	s.releaseAll()
+	if errors.Is(err, errSuspended) {
+		d.leave(o)
+		return
+	}
 	d.conclude(o, result, err)
+}
+
+// work does what the operation is for.
+func (d *Daemon) work(s *site, o *operation) (string, error) {
+	if o.begun { // in an earlier life
+		if err := d.awaitDocker(o); err != nil {
+			return "", err
+		}
+	}
+	return kinds[o.job.Kind](s, o.ctx, o)
+}
+
+// errSuspended is the outcome of an operation that the next life of the daemon takes up.
+var errSuspended = errors.New("tvsctld ends; it goes on when tvsctld is started again")
+
+// ending reports whether the daemon was told to end.
+func (d *Daemon) ending() bool {
+	select {
+	case <-d.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// leave ends an operation here without an outcome: on disk it is unfinished.
+func (d *Daemon) leave(o *operation) {
+	d.log.notice(eventResumed, fmt.Sprintf("Leaving it to the next start of tvsctld: %s in project %s.", o.snapshot().Summary, o.snapshot().Project), o.fields())
+	d.mu.Lock()
+	delete(d.running, o.record.ID)
+	d.mu.Unlock()
+	close(o.done)
+	o.cancel(nil)
+}
+
+// awaitDocker returns when the engine answers, however long that takes: what was begun
+// can neither be completed nor taken back without it.
+func (d *Daemon) awaitDocker(o *operation) error {
+	changed, cancel := d.engine.Subscribe("")
+	defer cancel()
+	for told := false; d.engine.Ping(context.WithoutCancel(o.ctx)) != nil; told = true {
+		if !told {
+			o.line("Docker is away; this goes on when it is back")
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Second):
+		case <-d.stopping:
+			return errSuspended
+		}
+	}
+	return nil
+}
+
+// insist does what it is given, and again, with Docker back, when Docker was lost
+// meanwhile: things are other by then than they were planned.
+func (d *Daemon) insist(o *operation, do func() error) error {
+	for {
+		err := do()
+		if !o.begun || !errors.Is(err, dockerops.ErrUnavailable) {
+			return err
+		}
+		if err := d.awaitDocker(o); err != nil {
+			return err
+		}
+	}
 }
 
 // keepSteps keeps an operation's steps in the state as they end, beside the work; the
@@ -271,7 +365,8 @@ func (d *Daemon) conclude(o *operation, result string, err error) {
 	case cause == nil:
 	case err == nil:
 		record.Result += "; it was too late to cancel that"
-	case o.job.Decided != nil:
+	case describeError(err).Code == ipc.CodeCanceled: // and says what came of it
+	case o.begun:
 		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v; what it had begun was taken back", record.Summary, cause)}
 	default:
 		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v", record.Summary, cause)}

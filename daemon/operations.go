@@ -87,6 +87,10 @@ func getEvents(d *Daemon, r *http.Request) (any, error) {
 			}
 			select {
 			case <-more:
+			case <-o.done:
+				if events, _ := o.eventsFrom(next); len(events) == 0 {
+					return // left to the next life of the daemon
+				}
 			case <-r.Context().Done():
 				return
 			}

@@ -69,14 +69,14 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	plan.Steps = slices.DeleteFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind != dockerops.StepStart })
-	o.planned(describeSteps(plan))
+	progress := o.planned(describeSteps(plan))
 	errs := make([]error, len(plan.Steps))
 	var group sync.WaitGroup
 	for i, step := range plan.Steps {
 		group.Go(func() {
-			o.progress(step, false, nil)
+			progress(step, false, nil)
 			errs[i] = s.d.engine.Start(ctx, step.Container)
-			o.progress(step, true, errs[i])
+			progress(step, true, errs[i])
 		})
 	}
 	group.Wait()

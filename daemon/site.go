@@ -60,6 +60,9 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, r := range kept.Rollouts {
+		p.Retire(r.Rollout)
+	}
 	if config.Nginx != nil {
 		for _, backend := range config.Nginx.backends {
 			p.Backends[backend.Service] = backend

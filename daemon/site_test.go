@@ -57,13 +57,15 @@ func TestEligible(t *testing.T) {
 
 func TestRenderOverride(t *testing.T) {
 	config := map[string]dockerops.ServiceConfig{"webapp": {}, "api": {Replicas: true}, "storage": {}}
-	const head = "# The counts that tvsctl keeps for project tvs. Made by: tvsctl -p tvs override\n"
+	const head = "# What tvsctl keeps for project tvs. Made by: tvsctl -p tvs override\n"
+	images := map[string]string{"storage": "disk:2", "gone": "x"}
+	const storage = "  storage:\n    image: \"disk:2\"\n"
 	for want, counts := range map[string]map[string]int{
-		"services:\n  api:\n    deploy:\n      replicas: 2\n  webapp:\n    scale: 3\n": {"webapp": 3, "api": 2, "gone": 9},
-		"services:\n  webapp:\n    scale: 0\n":                                         {"webapp": 0},
-		"services: {}\n":                                                               {"gone": 1},
+		"services:\n  api:\n    deploy:\n      replicas: 2\n" + storage + "  webapp:\n    scale: 3\n": {"webapp": 3, "api": 2, "gone": 9},
+		"services:\n" + storage + "  webapp:\n    scale: 0\n":                                         {"webapp": 0},
+		"services:\n" + storage: {"gone": 1},
 	} {
-		if got := renderOverride("tvs", counts, config); got != head+want {
+		if got := renderOverride("tvs", counts, images, config); got != head+want {
 			t.Errorf("got\n%s", got)
 		}
 	}

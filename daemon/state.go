@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"tvsctl/dockerops"
+	"tvsctl/fault"
 	"tvsctl/ipc"
 )
 
@@ -27,6 +28,12 @@ type projectState struct {
 	// Exited are the containers that ended while Docker went on: somebody's
 	// intention, which a restore respects.
 	Exited []string `json:"exited,omitempty"`
+	// Rollouts are those that are under way or hold; Previous is what rollback returns
+	// to, and Images what was rolled out that the compose files do not name. By service.
+	Rollouts map[string]*rollout        `json:"rollouts,omitempty"`
+	Previous map[string]*dockerops.Spec `json:"previous,omitempty"`
+	Images   map[string]string          `json:"images,omitempty"`
+	Replaced map[string]replaced        `json:"replaced,omitempty"`
 }
 
 // historyLength is how many finished operations are kept.
@@ -142,17 +149,18 @@ func (s *store) project(name string) projectState {
 }
 
 func (p projectState) clone() projectState {
-	p.Desired, p.Specs, p.Stopped, p.Exited = maps.Clone(p.Desired), maps.Clone(p.Specs), maps.Clone(p.Stopped), slices.Clone(p.Exited)
-	if p.Desired == nil {
-		p.Desired = map[string]int{}
-	}
-	if p.Specs == nil {
-		p.Specs = map[string]*dockerops.Spec{}
-	}
-	if p.Stopped == nil {
-		p.Stopped = map[string]bool{}
-	}
+	p.Desired, p.Specs, p.Stopped = copied(p.Desired), copied(p.Specs), copied(p.Stopped)
+	p.Rollouts, p.Previous, p.Images = copied(p.Rollouts), copied(p.Previous), copied(p.Images)
+	p.Replaced = copied(p.Replaced)
+	p.Exited = slices.Clone(p.Exited)
 	return p
+}
+
+func copied[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
 }
 
 // declared returns the projects that have files declared.
@@ -174,7 +182,7 @@ func (s *store) update(name string, change func(*projectState)) error {
 	defer s.mu.Unlock()
 	next := s.projects[name].clone()
 	change(&next)
-	if err := s.put(projectsBucket, []byte(name), next); err != nil {
+	if err := fault.Do("state project", func() error { return s.put(projectsBucket, []byte(name), next) }); err != nil {
 		return err
 	}
 	s.projects[name] = next
@@ -196,7 +204,7 @@ func (s *store) record(o ipc.Operation, j *job) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.put(operationsBucket, operationKey(o), kept); err != nil {
+	if err := fault.Do("state operation", func() error { return s.put(operationsBucket, operationKey(o), kept) }); err != nil {
 		return err
 	}
 	if i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID }); i >= 0 {

@@ -39,7 +39,11 @@ func TestStoreRoundTrip(t *testing.T) {
 	}
 	want := projectState{Desired: map[string]int{"webapp": 3}, Stopped: map[string]bool{"storage": true}, Exited: []string{"x"},
 		Specs: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", Separator: "-"}},
-		Files: &dockerops.Files{Directory: "/srv", Compose: []string{"/srv/c.yaml"}}}
+		Files: &dockerops.Files{Directory: "/srv", Compose: []string{"/srv/c.yaml"}},
+		Rollouts: map[string]*rollout{"webapp": {Rollout: dockerops.Rollout{Service: "webapp", Old: map[string]bool{"x": true}, Count: 3, Surge: 1},
+			Operation: "abc", Back: true, Failure: &ipc.Error{Code: ipc.CodeNotReady, Message: "not ready"}}},
+		Previous: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", ImageID: "sha256:1"}},
+		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}}}
 	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
 		t.Fatal(err)
 	}

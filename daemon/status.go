@@ -141,7 +141,17 @@ func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service 
 		status.Replicas = append(status.Replicas, replica)
 	}
 	status.Ready = len(ready)
-	if len(hashes) > 1 {
+	if r := kept.Rollouts[service.Name]; r != nil {
+		status.Rollout = &ipc.Rollout{Operation: r.Operation, Summary: r.Summary, Count: r.Count, Paused: r.Paused}
+		if r.Failure != nil {
+			status.Rollout.Failure = r.Failure.Message
+		}
+		for _, replica := range service.Replicas {
+			if replica.Number > r.Above && replica.Running() {
+				status.Rollout.New++
+			}
+		}
+	} else if len(hashes) > 1 {
 		status.Problems = append(status.Problems, "its replicas were made from different configurations")
 	}
 	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && !s.changing() {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+
+	"tvsctl/fault"
 )
 
 // parallel bounds the calls that one change has under way at the engine.
@@ -36,9 +38,10 @@ type Balancer interface {
 	Drain(ctx context.Context) error
 }
 
-// Composer lets compose create replicas: StepCompose.
+// Composer lets compose create replicas, up to a number of containers of the service.
 type Composer interface {
-	Scale(ctx context.Context, service string, count int) error
+	Scale(ctx context.Context, service string, count int) error  // and start them
+	Create(ctx context.Context, service string, count int) error // and not start them
 }
 
 // Progress is told when a step begins (ended false) and when it ends.
@@ -48,14 +51,16 @@ type Progress func(step Step, ended bool, err error)
 // back; after it, it completes. If a step up to the publication fails, what the
 // change made so far is taken back, in steps of its own that are reported too, and
 // nginx is not touched; the first error is returned. Later failures leave the
-// other steps to run.
+// other steps to run. A staged plan ends at the first failure or with ctx as it is then,
+// up to its removals, with which it completes. When the engine was lost, nothing can be
+// taken back, and the error is ErrUnavailable.
 func (e *Engine) Apply(ctx context.Context, p *Project, plan *Plan, lb Balancer, composer Composer, progress Progress) error {
 	a := &applier{engine: e, project: p, plan: plan, balancer: lb, composer: composer, progress: progress,
-		ids: map[string]string{}, images: map[string]func() (string, error){}, slots: make(chan struct{}, parallel)}
+		ids: map[string]string{}, specs: map[string]*Spec{}, images: map[string]func() (string, error){}, slots: make(chan struct{}, parallel)}
 	for _, s := range p.Services {
-		if s.Spec != nil {
-			a.images[s.Name] = sync.OnceValues(func() (string, error) { return e.imageRef(ctx, s.Spec) })
-		}
+		a.specs[s.Name] = s.Spec
+		// When it is asked for, compose may have made another spec of it.
+		a.images[s.Name] = sync.OnceValues(func() (string, error) { return e.imageRef(ctx, a.spec(s.Name)) })
 	}
 	return a.run(ctx)
 }
@@ -70,12 +75,14 @@ type applier struct {
 	images   map[string]func() (string, error)
 	slots    chan struct{}
 
-	mu   sync.Mutex
-	ids  map[string]string // of the containers that this change made, by replica
-	undo []Step            // what takes back the steps done so far
+	mu    sync.Mutex
+	ids   map[string]string // of the containers that this change made, by replica
+	specs map[string]*Spec  // by service: what is cloned
+	undo  []Step            // what takes back the steps done so far
 }
 
 func (a *applier) run(ctx context.Context) error {
+	losses := a.engine.losses()
 	for _, s := range a.plan.Adopted {
 		a.balancer.Hold(s.Container)
 		a.made(s.Replica, s.Container, s)
@@ -116,18 +123,25 @@ func (a *applier) run(ctx context.Context) error {
 		})
 	}
 	group.Wait()
-	if cause := context.Cause(growing); cause != nil && ctx.Err() == nil {
-		return errors.Join(cause, a.takeBack())
-	}
-	if ctx.Err() != nil && !a.committed(outcome) {
-		return errors.Join(ctx.Err(), a.takeBack())
-	}
-	for _, err := range outcome {
-		if err != nil && !errors.Is(err, ErrSkipped) {
-			return err
+	cause, before := context.Cause(growing), !a.committed(outcome)
+	if cause == nil || !before {
+		cause = nil
+		for _, err := range outcome {
+			if err != nil && !errors.Is(err, ErrSkipped) {
+				cause = err
+				break
+			}
 		}
 	}
-	return nil
+	switch {
+	case cause == nil:
+		return nil
+	case a.engine.lost(ctx, losses):
+		return fmt.Errorf("%w: %v", ErrUnavailable, cause)
+	case before && !a.plan.Staged:
+		return errors.Join(cause, a.takeBack())
+	}
+	return cause
 }
 
 // ErrSkipped is the outcome of a step that did not run, or not to its end, because
@@ -136,7 +150,13 @@ var ErrSkipped = errors.New("what it waits for failed")
 
 // takesBack tells the steps whose failure takes the change back.
 func (a *applier) takesBack(s Step) bool {
-	return s.Kind == StepCompose || s.Kind == StepCreate || s.Kind == StepStart || s.Kind == StepReady || s.Kind == StepPublish
+	switch s.Kind {
+	case StepDrain, StepStop:
+		return a.plan.Staged
+	case StepRemove:
+		return false
+	}
+	return true
 }
 
 func (a *applier) committed(outcome []error) bool {
@@ -161,7 +181,7 @@ func (a *applier) step(ctx context.Context, s Step) error {
 func (a *applier) do(ctx context.Context, s Step) error {
 	switch s.Kind {
 	case StepPublish:
-		return a.publish(ctx)
+		return a.publish(ctx, s)
 	case StepDrain:
 		return a.drain(ctx)
 	case StepReady:
@@ -170,7 +190,13 @@ func (a *applier) do(ctx context.Context, s Step) error {
 			return err
 		}
 		return a.engine.WaitReady(ctx, id, a.project.Probe(s.Service), a.project.Service(s.Service).Settings.ReadyTimeout)
-	case StepCompose:
+	case StepSettle:
+		id, err := a.container(s)
+		if err != nil {
+			return err
+		}
+		return a.engine.Settle(ctx, id, s.For)
+	case StepCompose, StepComposeCreate:
 		return a.viaCompose(ctx, s)
 	}
 	select {
@@ -187,7 +213,8 @@ func (a *applier) do(ctx context.Context, s Step) error {
 	case StepStart:
 		return a.start(ctx, s)
 	case StepStop:
-		return ignoreMissing(a.engine.api.ContainerStop(ctx, s.Container, container.StopOptions{}))
+		// Once it is asked for, the engine does it, whoever still waits for that.
+		return a.engine.stop(context.WithoutCancel(ctx), s.Container)
 	case StepRemove:
 		return a.remove(ctx, s)
 	}
@@ -210,7 +237,7 @@ func (a *applier) create(ctx context.Context, s Step) error {
 	}
 	// When another step fails meanwhile, the engine would create it all the same,
 	// and nobody would know what to take back.
-	id, err := a.engine.create(context.WithoutCancel(ctx), a.project.Service(s.Service).Spec, s.Number, image)
+	id, err := a.engine.create(context.WithoutCancel(ctx), a.spec(s.Service), s.Number, image)
 	if id != "" {
 		a.balancer.Hold(id)
 		s.Container = id
@@ -225,7 +252,11 @@ func (a *applier) viaCompose(ctx context.Context, s Step) error {
 		highest = max(highest, r.Number)
 	}
 	a.balancer.HoldNew(s.Service, highest)
-	err := a.composer.Scale(ctx, s.Service, s.Count)
+	scale := a.composer.Scale
+	if s.Kind == StepComposeCreate {
+		scale = a.composer.Create
+	}
+	err := scale(ctx, s.Service, s.Count)
 	now, lookErr := a.engine.Observe(context.WithoutCancel(ctx), a.project.Name, nil)
 	if lookErr != nil {
 		return errors.Join(err, lookErr)
@@ -234,8 +265,11 @@ func (a *applier) viaCompose(ctx context.Context, s Step) error {
 	if service == nil {
 		return err
 	}
+	a.mu.Lock()
+	a.specs[s.Service] = service.Spec
+	a.mu.Unlock()
 	for _, r := range service.Replicas {
-		if !slices.ContainsFunc(before.Replicas, func(old Replica) bool { return old.ID == r.ID }) {
+		if !slices.ContainsFunc(slices.Concat(before.Replicas, before.Retired), func(old Replica) bool { return old.ID == r.ID }) {
 			a.balancer.Hold(r.ID)
 			a.made(r.Name, r.ID, Step{Kind: StepRemove, Service: s.Service, Number: r.Number, Replica: r.Name, Container: r.ID})
 		}
@@ -252,7 +286,11 @@ func (a *applier) start(ctx context.Context, s Step) error {
 	if s.Container != "" {
 		a.made(s.Replica, id, s.as(StepStop))
 	}
-	return a.engine.Start(ctx, id)
+	err = a.engine.Start(ctx, id)
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return &NotReadyError{Replica: s.Replica, Text: "cannot be started: " + err.Error()}
 }
 
 // Start starts a container that exists.
@@ -260,7 +298,7 @@ func (e *Engine) Start(ctx context.Context, id string) error {
 	if err := e.negotiate(ctx); err != nil {
 		return explain(err)
 	}
-	return explain(e.api.ContainerStart(ctx, id, container.StartOptions{}))
+	return explain(fault.Do("docker start", func() error { return e.api.ContainerStart(ctx, id, container.StartOptions{}) }))
 }
 
 func (a *applier) made(replica, id string, undo Step) {
@@ -284,17 +322,17 @@ func (a *applier) container(s Step) (string, error) {
 	return id, nil
 }
 
-func (a *applier) publish(ctx context.Context) error {
+func (a *applier) spec(service string) *Spec {
 	a.mu.Lock()
-	join := slices.Sorted(maps.Values(a.ids))
+	defer a.mu.Unlock()
+	return a.specs[service]
+}
+
+func (a *applier) publish(ctx context.Context, s Step) error {
+	a.mu.Lock()
+	join := slices.Concat(slices.Sorted(maps.Values(a.ids)), s.Joins)
 	a.mu.Unlock()
-	var retire []string
-	for _, s := range a.plan.Steps {
-		if s.Kind == StepStop || s.Kind == StepRemove {
-			retire = append(retire, s.Container)
-		}
-	}
-	return a.balancer.Publish(ctx, join, retire)
+	return a.balancer.Publish(ctx, join, s.Retires)
 }
 
 // drain waits for the longest drain time of the services that lose replicas.
@@ -314,11 +352,11 @@ func (a *applier) drain(ctx context.Context) error {
 }
 
 func (a *applier) remove(ctx context.Context, s Step) error {
-	err := a.engine.api.ContainerRemove(ctx, s.Container, container.RemoveOptions{})
+	err := a.engine.remove(ctx, s.Container, container.RemoveOptions{RemoveVolumes: s.Volumes})
 	if isConflict(err) {
 		// Under way by somebody else, or running again by a restart policy.
 		if r, lookErr := a.engine.Look(ctx, s.Container); lookErr == nil && r.State != "removing" {
-			err = a.engine.api.ContainerRemove(ctx, s.Container, container.RemoveOptions{Force: true})
+			err = a.engine.remove(ctx, s.Container, container.RemoveOptions{RemoveVolumes: s.Volumes, Force: true})
 		} else {
 			err = nil
 		}
@@ -338,15 +376,23 @@ func (a *applier) takeBack() error {
 		group.Go(func() {
 			a.progress(s, false, nil)
 			if s.Kind == StepRemove {
-				errs[i] = ignoreMissing(a.engine.api.ContainerRemove(ctx, s.Container, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+				errs[i] = ignoreMissing(a.engine.remove(ctx, s.Container, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 			} else {
-				errs[i] = ignoreMissing(a.engine.api.ContainerStop(ctx, s.Container, container.StopOptions{}))
+				errs[i] = a.engine.stop(ctx, s.Container)
 			}
 			a.progress(s, true, errs[i])
 		})
 	}
 	group.Wait()
 	return errors.Join(errs...)
+}
+
+func (e *Engine) stop(ctx context.Context, id string) error {
+	return ignoreMissing(fault.Do("docker stop", func() error { return e.api.ContainerStop(ctx, id, container.StopOptions{}) }))
+}
+
+func (e *Engine) remove(ctx context.Context, id string, options container.RemoveOptions) error {
+	return fault.Do("docker remove", func() error { return e.api.ContainerRemove(ctx, id, options) })
 }
 
 func ignoreMissing(err error) error {

@@ -183,12 +183,12 @@ func TestApplyTakesBack(t *testing.T) {
 	for _, c := range []struct{ name, call, want string }{
 		{"create", "create tvs-webapp-3", "no room"},
 		{"connect", "connect tvs_back tvs-webapp-3", "no room"},
-		{"start", "start tvs-webapp-3", "no room"},
+		{"start", "start tvs-webapp-3", "tvs-webapp-3 cannot be started: no room"},
 		{"ready", "inspect tvs-webapp-3", "no room"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, "1.43", 1)
-			r.Fail(c.call, http.StatusInternalServerError, c.want)
+			r.Fail(c.call, http.StatusInternalServerError, "no room")
 			if err := r.apply(t, scale("webapp", 3), nil); err == nil || err.Error() != c.want {
 				t.Errorf("err %v", err)
 			}
@@ -340,6 +340,10 @@ type composerStub func(service string, count int) error
 
 func (c composerStub) Scale(_ context.Context, service string, count int) error {
 	return c(service, count)
+}
+
+func (f composerStub) Create(_ context.Context, service string, count int) error {
+	return f(service, count)
 }
 
 func TestApplyViaCompose(t *testing.T) {

@@ -1,6 +1,7 @@
 package dockerops
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,13 +18,16 @@ const (
 
 // RefusedError is a change that cannot be planned; nothing was touched.
 type RefusedError struct {
+	Verb    string // "" means scale
 	Reason  Reason
 	Service string
 	Text    string // "port 8080/tcp is published on the fixed host port 80"
 	Hint    string
 }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("cannot scale %s: %s", e.Service, e.Text) }
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("cannot %s %s: %s", cmp.Or(e.Verb, "scale"), e.Service, e.Text)
+}
 
 // Check tells whether the goals are possible: services that exist, counts
 // between the service's own bounds and most, nothing that only one container can have.

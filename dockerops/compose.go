@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"tvsctl/fault"
 )
 
 // ComposeError is a failure of the compose plugin.
@@ -35,6 +37,8 @@ type Compose struct {
 	Declared bool
 	// Line gets what the plugin writes, line by line.
 	Line func(string)
+	// Override is the text of one more compose file, which comes last.
+	Override string
 }
 
 // Up creates and starts what is missing and recreates what has changed, with the
@@ -59,8 +63,15 @@ func (c Compose) Scale(ctx context.Context, service string, count int) error {
 	return c.run(ctx, "up", "--detach", "--no-deps", "--no-recreate", "--scale", service+"="+strconv.Itoa(count), service)
 }
 
+// Create lets compose create the missing replicas of one service, without starting
+// them, and touch nothing else.
+func (c Compose) Create(ctx context.Context, service string, count int) error {
+	return c.run(ctx, "up", "--no-start", "--no-deps", "--no-recreate", "--scale", service+"="+strconv.Itoa(count), service)
+}
+
 // ServiceConfig is what tvsctld needs to know of a service in the compose files.
 type ServiceConfig struct {
+	Image string
 	// Replicas is whether the file itself has deploy.replicas.
 	Replicas bool
 	// ComposeOnly says why a clone would not carry everything, or "".
@@ -75,6 +86,7 @@ func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
 	}
 	var project struct {
 		Services map[string]struct {
+			Image  string `json:"image"`
 			Deploy *struct {
 				Replicas *int `json:"replicas"`
 			} `json:"deploy"`
@@ -90,7 +102,7 @@ func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
 	}
 	services := map[string]ServiceConfig{}
 	for name, s := range project.Services {
-		config := ServiceConfig{Replicas: s.Deploy != nil && s.Deploy.Replicas != nil}
+		config := ServiceConfig{Image: s.Image, Replicas: s.Deploy != nil && s.Deploy.Replicas != nil}
 		if len(s.PostStart) > 0 {
 			config.ComposeOnly = "it has post_start hooks"
 		}
@@ -136,7 +148,7 @@ func (c Compose) run(ctx context.Context, args ...string) error {
 	if err := c.Files.Untrusted(c.Declared); err != nil {
 		return &ComposeError{Untrusted: true, Text: err.Error()}
 	}
-	return c.start(ctx, nil, nil, args...)
+	return fault.Do("compose "+args[0], func() error { return c.start(ctx, nil, nil, args...) })
 }
 
 // read runs compose only to interpret the files, as their owner: they may name
@@ -176,12 +188,27 @@ func (c Compose) start(ctx context.Context, output io.Writer, user *syscall.Cred
 			whole = append(whole, part.flag, value)
 		}
 	}
+	if c.Override != "" {
+		whole = append(whole, "--file", "-")
+	}
 	command := exec.CommandContext(ctx, docker, append(whole, args...)...)
 	command.Dir = c.Files.Directory
 	if user != nil {
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 		command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
 	}
+	command.Stdin = strings.NewReader(c.Override)
+	err = runDocker(command, "compose "+args[0], output, c.Line)
+	// Without the plugin the docker command complains of flags that it does not know.
+	if err != nil && exec.CommandContext(ctx, docker, "compose", "version").Run() != nil && ctx.Err() == nil {
+		return &ComposeError{Missing: true, Text: "the docker compose plugin is not installed"}
+	}
+	return err
+}
+
+// runDocker runs the docker command. Its standard output goes to output, or with its
+// standard error to line.
+func runDocker(command *exec.Cmd, verb string, output io.Writer, line func(string)) error {
 	// A stop is asked for first: compose then finishes the call it is in.
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	reader, writer := io.Pipe()
@@ -191,18 +218,14 @@ func (c Compose) start(ctx context.Context, output io.Writer, user *syscall.Cred
 		command.Stdout = output
 	}
 	tail := make(chan []string)
-	go func() { tail <- c.follow(reader) }()
-	err = command.Run()
+	go func() { tail <- follow(reader, line) }()
+	err := command.Run()
 	writer.Close()
 	last := <-tail
 	if err == nil {
 		return nil
 	}
-	// Without the plugin the docker command complains of flags that it does not know.
-	if exec.CommandContext(ctx, docker, "compose", "version").Run() != nil && ctx.Err() == nil {
-		return &ComposeError{Missing: true, Text: "the docker compose plugin is not installed"}
-	}
-	text := fmt.Sprintf("docker compose %s failed (%v)", args[0], err)
+	text := fmt.Sprintf("docker %s failed (%v)", verb, err)
 	if len(last) > 0 {
 		text += ": " + last[len(last)-1]
 	}
@@ -210,7 +233,7 @@ func (c Compose) start(ctx context.Context, output io.Writer, user *syscall.Cred
 }
 
 // follow passes lines on and returns the last ones.
-func (c Compose) follow(reader *io.PipeReader) []string {
+func follow(reader *io.PipeReader, pass func(string)) []string {
 	var last []string
 	scanner := bufio.NewScanner(reader)
 	scanner.Buffer(nil, 1<<20)
@@ -219,8 +242,8 @@ func (c Compose) follow(reader *io.PipeReader) []string {
 		if line == "" {
 			continue
 		}
-		if c.Line != nil {
-			c.Line(line)
+		if pass != nil {
+			pass(line)
 		}
 		if last = append(last, line); len(last) > lastLines {
 			last = last[1:]

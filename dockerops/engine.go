@@ -13,8 +13,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/versions"
@@ -69,6 +72,23 @@ func (e *Engine) negotiate(ctx context.Context) error {
 	return nil
 }
 
+// Ping returns an error while the engine does not answer.
+func (e *Engine) Ping(ctx context.Context) error {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := e.negotiate(ctx); err != nil {
+		return explain(err)
+	}
+	_, err := e.api.Ping(ctx)
+	return explain(err)
+}
+
+// lost reports whether the engine is away, or was since there were so many losses.
+func (e *Engine) lost(ctx context.Context, losses int) bool {
+	return e.losses() != losses || e.Ping(context.WithoutCancel(ctx)) != nil
+}
+
 // Version returns the engine's version and the API version in use.
 func (e *Engine) Version(ctx context.Context) (engine, api string, err error) {
 	if err := e.negotiate(ctx); err != nil {
@@ -98,7 +118,7 @@ func explain(err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	if client.IsErrConnectionFailed(err) {
+	if client.IsErrConnectionFailed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
 	text := strings.TrimPrefix(err.Error(), "Error response from daemon: ")

@@ -12,11 +12,13 @@ import (
 // Labels that compose puts on every container (compose-spec, and
 // docker/compose pkg/api/labels.go).
 const (
+	labelPrefix      = "com.docker.compose."
 	labelProject     = "com.docker.compose.project"
 	labelService     = "com.docker.compose.service"
 	labelNumber      = "com.docker.compose.container-number"
 	labelOneOff      = "com.docker.compose.oneoff"
 	labelConfigHash  = "com.docker.compose.config-hash"
+	labelImage       = "com.docker.compose.image"
 	labelDependsOn   = "com.docker.compose.depends_on"
 	labelReplace     = "com.docker.compose.replace"
 	labelWorkingDir  = "com.docker.compose.project.working_dir"
@@ -32,6 +34,7 @@ const (
 	labelMax          = "tvs.scale.max"
 	labelDrain        = "tvs.drain"
 	labelReadyTimeout = "tvs.ready.timeout"
+	labelSettle       = "tvs.rollout.settle"
 	labelMatch        = "tvs.verify.match"
 )
 
@@ -40,7 +43,9 @@ const (
 	DefaultUpstreamDir = "/etc/nginx/upstreams"
 	// DefaultDrain is how long requests in flight may take to end.
 	DefaultDrain = 30 * time.Second
-	maxDuration  = time.Hour
+	// DefaultSettle is how long a new replica must run before a rollout goes on.
+	DefaultSettle = 10 * time.Second
+	maxDuration   = time.Hour
 )
 
 // Backend is a service that an nginx balances, and the port it listens on.
@@ -56,12 +61,13 @@ type Settings struct {
 	Min, Max     int // 0: not given
 	Drain        time.Duration
 	ReadyTimeout time.Duration // 0: derived from the health check
+	Settle       time.Duration
 	Match        string
 	Problems     []string // labels that were ignored, and why
 }
 
 func readSettings(labels map[string]string) Settings {
-	s := Settings{UpstreamDir: DefaultUpstreamDir, Drain: DefaultDrain}
+	s := Settings{UpstreamDir: DefaultUpstreamDir, Drain: DefaultDrain, Settle: DefaultSettle}
 	for key, parse := range map[string]func(string) error{
 		labelNginx: func(v string) (err error) { s.Balances, err = ParseBackends(v); return },
 		labelUpstreams: func(v string) error {
@@ -75,6 +81,7 @@ func readSettings(labels map[string]string) Settings {
 		labelMax:          func(v string) (err error) { s.Max, err = parseCount(v); return },
 		labelDrain:        func(v string) (err error) { s.Drain, err = parseDuration(v, DefaultDrain); return },
 		labelReadyTimeout: func(v string) (err error) { s.ReadyTimeout, err = parseDuration(v, 0); return },
+		labelSettle:       func(v string) (err error) { s.Settle, err = parseDuration(v, DefaultSettle); return },
 		labelMatch: func(v string) error {
 			_, err := regexp.Compile(v)
 			if err == nil {

@@ -8,14 +8,14 @@ import (
 )
 
 func TestReadSettings(t *testing.T) {
-	plain := Settings{UpstreamDir: DefaultUpstreamDir, Drain: DefaultDrain}
+	plain := Settings{UpstreamDir: DefaultUpstreamDir, Drain: DefaultDrain, Settle: DefaultSettle}
 	if got := readSettings(map[string]string{"other": "x"}); !reflect.DeepEqual(got, plain) {
 		t.Errorf("without labels %+v", got)
 	}
 	got := readSettings(map[string]string{labelNginx: "webapp:8080, api:3000", labelUpstreams: "/run/up", labelMin: "2", labelMax: "9",
-		labelDrain: "0s", labelReadyTimeout: "1h", labelMatch: "HOST (.*)"})
+		labelDrain: "0s", labelReadyTimeout: "1h", labelSettle: "3s", labelMatch: "HOST (.*)"})
 	want := Settings{Balances: []Backend{{"webapp", 8080}, {"api", 3000}}, UpstreamDir: "/run/up", Min: 2, Max: 9,
-		ReadyTimeout: time.Hour, Match: "HOST (.*)"}
+		ReadyTimeout: time.Hour, Settle: 3 * time.Second, Match: "HOST (.*)"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
@@ -35,6 +35,7 @@ func TestReadSettingsIgnoresBadValues(t *testing.T) {
 		{labelDrain, "-1s", "is not a duration"},
 		{labelDrain, "61m", "is not a duration"},
 		{labelReadyTimeout, "soon", "is not a duration"},
+		{labelSettle, "10", "is not a duration"},
 		{labelMatch, "(", "missing closing"},
 	} {
 		got := readSettings(map[string]string{bad.label: bad.value})
@@ -42,7 +43,7 @@ func TestReadSettingsIgnoresBadValues(t *testing.T) {
 			t.Errorf("%s=%q: problems %q", bad.label, bad.value, got.Problems)
 		}
 		got.Problems = nil
-		if !reflect.DeepEqual(got, Settings{UpstreamDir: DefaultUpstreamDir, Drain: DefaultDrain}) {
+		if !reflect.DeepEqual(got, Settings{UpstreamDir: DefaultUpstreamDir, Drain: DefaultDrain, Settle: DefaultSettle}) {
 			t.Errorf("%s=%q: %+v", bad.label, bad.value, got)
 		}
 	}

@@ -40,6 +40,8 @@ type Service struct {
 	// to have completed is a job, and not among them.
 	DependsOn []string
 	Replicas  []Replica // sorted by number
+	// Retired are those that a rollout has replaced and not yet removed.
+	Retired []Replica
 	// Spec is what a new replica is made from: that of the newest replica, or
 	// the kept one when there is no replica.
 	Spec *Spec

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"time"
 )
 
 // StepKind says what a step does.
@@ -12,13 +13,16 @@ type StepKind string
 
 const (
 	StepCompose StepKind = "compose" // let compose create and start the replicas of a service
-	StepCreate  StepKind = "create"  // clone a replica
-	StepStart   StepKind = "start"
-	StepReady   StepKind = "ready"   // wait until the replica is ready
-	StepPublish StepKind = "publish" // make nginx serve exactly the ready replicas that stay
-	StepDrain   StepKind = "drain"   // wait until no request is on its way to one that leaves
-	StepStop    StepKind = "stop"
-	StepRemove  StepKind = "remove"
+	// StepComposeCreate lets compose create one replica from its files.
+	StepComposeCreate StepKind = "compose-create"
+	StepCreate        StepKind = "create" // clone a replica
+	StepStart         StepKind = "start"
+	StepReady         StepKind = "ready"   // wait until the replica is ready
+	StepPublish       StepKind = "publish" // make nginx serve exactly the ready replicas that stay
+	StepSettle        StepKind = "settle"  // see that a replica goes on running
+	StepDrain         StepKind = "drain"   // wait until no request is on its way to one that leaves
+	StepStop          StepKind = "stop"
+	StepRemove        StepKind = "remove"
 )
 
 // Step is one step of a plan. It may begin when the steps in Needs are done.
@@ -30,8 +34,13 @@ type Step struct {
 	Replica string // its name
 	// Container is its id; empty when an earlier step makes it.
 	Container string
-	Count     int // of StepCompose: the replicas wanted
-	Needs     []int
+	Count     int           // of StepCompose and StepComposeCreate: the containers wanted in all
+	For       time.Duration // of StepSettle
+	// Retires are the containers that StepPublish takes out, Joins those that it lets
+	// in beside the ones that the plan starts.
+	Retires, Joins []string
+	Volumes        bool // StepRemove removes anonymous volumes too
+	Needs          []int
 }
 
 // Text says what the step does, in the words of the command line.
@@ -39,6 +48,10 @@ func (s Step) Text() string {
 	switch s.Kind {
 	case StepCompose:
 		return fmt.Sprintf("let docker compose scale %s to %d", s.Service, s.Count)
+	case StepComposeCreate:
+		return "let docker compose create " + s.Replica
+	case StepSettle:
+		return fmt.Sprintf("see that %s goes on running for %v", s.Replica, s.For)
 	case StepReady:
 		return fmt.Sprintf("wait until %s is ready", s.Replica)
 	case StepPublish:
@@ -75,6 +88,9 @@ type Plan struct {
 	Drain []string
 	// Adopted are the steps that take back what an earlier life of the change did.
 	Adopted []Step
+	// Staged is whether it goes in stages that lose replicas before the end. What fails
+	// is then not taken back step by step, but by a plan of its own (PlanBack).
+	Staged bool
 }
 
 // Empty reports whether there is nothing to do.
@@ -102,6 +118,7 @@ func MakePlan(p *Project, request Request) *Plan {
 	if request.StopDependencies {
 		b.stopDependencies(names, append(commit, stopped...))
 	}
+	b.retire()
 	return b.plan
 }
 
@@ -266,6 +283,16 @@ func (b *planner) commit(names []string, request Request) []int {
 		commit = []int{b.add(Step{Kind: StepDrain}, commit...)}
 	}
 	return commit
+}
+
+// retire makes the publication take out everything that will be stopped.
+func (b *planner) retire() {
+	at := slices.IndexFunc(b.plan.Steps, func(s Step) bool { return s.Kind == StepPublish })
+	for _, s := range b.plan.Steps {
+		if at >= 0 && (s.Kind == StepStop || s.Kind == StepRemove) {
+			b.plan.Steps[at].Retires = append(b.plan.Steps[at].Retires, s.Container)
+		}
+	}
 }
 
 // shrink stops and removes what leaves, highest number first, and returns the

@@ -12,6 +12,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
+
+	"tvsctl/fault"
 )
 
 // Spec is what a replica is created from: a sibling's configuration without
@@ -126,6 +128,22 @@ func (s *Spec) Unscalable() string {
 	return ""
 }
 
+// writes returns a volume or directory of the host that the replicas write to, or "".
+func (s *Spec) writes() string {
+	for _, m := range s.HostConfig.Mounts {
+		if !m.ReadOnly && m.Source != "" && (m.Type == mount.TypeVolume || m.Type == mount.TypeBind) {
+			return m.Source
+		}
+	}
+	for _, bind := range s.HostConfig.Binds {
+		parts := strings.Split(bind, ":")
+		if len(parts) > 1 && !slices.Contains(strings.Split(parts[len(parts)-1], ","), "ro") {
+			return parts[0]
+		}
+	}
+	return ""
+}
+
 // request is one call to create a container.
 type request struct {
 	config   *container.Config
@@ -180,12 +198,17 @@ func (e *Engine) create(ctx context.Context, s *Spec, number int, image string) 
 		delete(later, primary)
 	}
 	name := s.ReplicaName(number)
-	made, err := e.api.ContainerCreate(ctx, r.config, r.host, &network.NetworkingConfig{EndpointsConfig: first}, nil, name)
+	var made container.CreateResponse
+	err := fault.Do("docker create", func() (err error) {
+		made, err = e.api.ContainerCreate(ctx, r.config, r.host, &network.NetworkingConfig{EndpointsConfig: first}, nil, name)
+		return err
+	})
 	if err != nil {
-		return "", explain(err)
+		return made.ID, explain(err)
 	}
 	for _, net := range slices.Sorted(maps.Keys(later)) {
-		if err := e.api.NetworkConnect(ctx, net, made.ID, later[net]); err != nil {
+		err := fault.Do("docker connect", func() error { return e.api.NetworkConnect(ctx, net, made.ID, later[net]) })
+		if err != nil {
 			return made.ID, explain(err)
 		}
 	}

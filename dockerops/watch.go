@@ -18,6 +18,7 @@ type watches struct {
 	subscribers map[string]map[chan struct{}]bool // by project name, container id, or "" for all
 	connected   bool
 	connections int
+	losses      int // how often an engine that was followed went away
 	stop        context.CancelFunc
 	details     map[string]known // by container id
 	events      int              // counts them
@@ -75,13 +76,20 @@ func (e *Engine) Connections() int {
 	return e.watches.connections
 }
 
+// losses counts how often the engine went away while its events were followed.
+func (e *Engine) losses() int {
+	e.watches.mu.Lock()
+	defer e.watches.mu.Unlock()
+	return e.watches.losses
+}
+
 // follow reads the engine's events until ctx ends, over and over.
 func (e *Engine) follow(ctx context.Context) {
 	wait := reconnectFirst
 	for ctx.Err() == nil {
 		// The first ping that is answered proves the engine; events alone do not
 		// answer before something happens.
-		if err := e.ping(ctx); err == nil {
+		if err := e.Ping(ctx); err == nil {
 			messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 				filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", labelProject))})
 			e.watches.connection(ctx, true)
@@ -97,14 +105,6 @@ func (e *Engine) follow(ctx context.Context) {
 		}
 		wait = min(2*wait, reconnectMost)
 	}
-}
-
-func (e *Engine) ping(ctx context.Context) error {
-	if err := e.negotiate(ctx); err != nil {
-		return err
-	}
-	_, err := e.api.Ping(ctx)
-	return err
 }
 
 func (w *watches) pump(messages <-chan events.Message, errs <-chan error) {
@@ -152,6 +152,8 @@ func (w *watches) connection(ctx context.Context, up bool) {
 		w.connected = up
 		if up {
 			w.connections++
+		} else {
+			w.losses++
 		}
 		w.details = nil
 		w.events++

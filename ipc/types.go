@@ -90,8 +90,19 @@ type Service struct {
 	// Match is the regular expression whose first group finds a replica's name
 	// in the page it answers (label tvs.verify.match).
 	Match    string    `json:"match,omitempty"`
+	Rollout  *Rollout  `json:"rollout,omitempty"` // under way or holding
 	Replicas []Replica `json:"replicas"`
 	Problems []string  `json:"problems,omitempty"`
+}
+
+// Rollout is how far the replicas of a service are replaced.
+type Rollout struct {
+	Operation string `json:"operation"`
+	Summary   string `json:"summary"` // "roll out webapp to app:2"
+	New       int    `json:"new"`     // new replicas that run
+	Count     int    `json:"count"`   // of new replicas in the end
+	Paused    bool   `json:"paused"`
+	Failure   string `json:"failure,omitempty"` // why it goes back, and could not
 }
 
 // Replica is one container of a service.
@@ -142,6 +153,37 @@ type StartRequest struct {
 type StopRequest struct {
 	Dependencies bool `json:"dependencies,omitempty"` // also what they depend on
 	DryRun       bool `json:"dry_run,omitempty"`
+}
+
+// RolloutRequest replaces the replicas of a service by new ones, start-first: of
+// another image, or as its compose file and the tag in it mean now.
+type RolloutRequest struct {
+	Service    string `json:"service"`
+	Image      string `json:"image,omitempty"`       // empty: as the compose file says
+	MaxSurge   int    `json:"max_surge,omitempty"`   // how many replicas more may run meanwhile; 0 means 1
+	PauseAfter int    `json:"pause_after,omitempty"` // holds after so many new replicas; 0: does not
+	DryRun     bool   `json:"dry_run,omitempty"`
+}
+
+// ContinueRequest lets a rollout that holds go on to its end.
+type ContinueRequest struct {
+	Service string `json:"service"`
+	DryRun  bool   `json:"dry_run,omitempty"`
+}
+
+// RollbackRequest returns a service to what its last rollout replaced. One that holds, or
+// could not go back, goes back.
+type RollbackRequest struct {
+	Service  string `json:"service"`
+	MaxSurge int    `json:"max_surge,omitempty"`
+	DryRun   bool   `json:"dry_run,omitempty"`
+}
+
+// RestartRequest replaces the replicas of a service by new ones that are the same.
+type RestartRequest struct {
+	Service  string `json:"service"`
+	MaxSurge int    `json:"max_surge,omitempty"`
+	DryRun   bool   `json:"dry_run,omitempty"`
 }
 
 // UpRequest runs docker compose up with the desired counts.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tvsctl/fault"
 )
 
 // Executor starts programs where the nginx is.
@@ -168,11 +170,13 @@ func (c *Container) Publish(ctx context.Context, files map[string][]byte) error 
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		args = append(args, name, string(files[name]))
 	}
-	output, status, err := c.run(ctx, args...)
-	if err != nil {
-		return err
-	}
-	return c.outcome(status, output)
+	return fault.Do("nginx publish", func() error {
+		output, status, err := c.run(ctx, args...)
+		if err != nil {
+			return err
+		}
+		return c.outcome(status, output)
+	})
 }
 
 // Reload tests and reloads without a change of ours.

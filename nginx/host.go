@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tvsctl/fault"
 )
 
 // Unit is the systemd unit that a host's nginx runs as.
@@ -95,7 +97,8 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot read %s's upstreams: %v", h.Label, err)
 		}
-		if err := replaceFile(filepath.Join(h.Dir, name), files[name]); err != nil {
+		err = fault.Do("nginx write", func() error { return replaceFile(filepath.Join(h.Dir, name), files[name]) })
+		if err != nil {
 			return fmt.Errorf("cannot write %s's upstreams: %v", h.Label, err)
 		}
 	}
@@ -106,7 +109,7 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	if !ok {
 		return &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: output}
 	}
-	if err := h.Unit.Reload(ctx); err != nil {
+	if err := fault.Do("nginx reload", func() error { return h.Unit.Reload(ctx) }); err != nil {
 		return &ConfigError{Nginx: h.Label, Text: "cannot be reloaded", Output: lines(err.Error())}
 	}
 	reloaded = true

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -24,6 +25,15 @@ func Status(text string) { Notify("STATUS=" + text) }
 
 // Alive feeds the watchdog.
 func Alive() { Notify(daemon.SdNotifyWatchdog) }
+
+// Reloading tells that the configuration is read again; Ready tells the end of that.
+func Reloading() { Notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec()) }
+
+// ExtendTimeout keeps the service manager from ending a start or stop that takes
+// longer than the unit allows, for d from now.
+func ExtendTimeout(d time.Duration) {
+	Notify("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(d.Microseconds(), 10))
+}
 
 // Watchdog returns how often Alive must be called: half the unit's WatchdogSec=,
 // or 0 without one.

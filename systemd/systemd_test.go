@@ -114,7 +114,7 @@ func TestNotify(t *testing.T) {
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
 	for want, notify := range map[string]func(){"READY=1": Ready, "STOPPING=1": Stopping, "WATCHDOG=1": Alive,
-		"STATUS=Nothing runs": func() { Status("Nothing runs") }} {
+		"STATUS=Nothing runs": func() { Status("Nothing runs") }, "EXTEND_TIMEOUT_USEC=1500000": func() { ExtendTimeout(1500 * time.Millisecond) }} {
 		notify()
 		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
@@ -124,6 +124,12 @@ func TestNotify(t *testing.T) {
 		if err != nil || string(buffer[:n]) != want {
 			t.Errorf("got %q, %v", buffer[:n], err)
 		}
+	}
+	Reloading()
+	buffer := make([]byte, 100)
+	n, err := conn.Read(buffer)
+	if usec, ok := strings.CutPrefix(strings.TrimSpace(string(buffer[:n])), "RELOADING=1\nMONOTONIC_USEC="); err != nil || !ok || strings.Trim(usec, "0123456789") != "" || usec == "" {
+		t.Errorf("got %q, %v", buffer[:n], err)
 	}
 	t.Setenv("NOTIFY_SOCKET", "")
 	Ready() // nobody listens

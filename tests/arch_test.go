@@ -21,12 +21,13 @@ type goPackage struct {
 // that is not here needs a line there first.
 var mayImport = map[string][]string{
 	"tvsctl/ipc":         nil,
-	"tvsctl/dockerops":   nil,
-	"tvsctl/nginx":       nil,
+	"tvsctl/fault":       nil,
+	"tvsctl/dockerops":   {"tvsctl/fault"},
+	"tvsctl/nginx":       {"tvsctl/fault"},
 	"tvsctl/systemd":     nil,
 	"tvsctl/policy":      nil,
-	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy"},
-	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/systemd"},
+	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault"},
+	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/systemd", "tvsctl/fault"},
 	"tvsctl/cmd/tvsctl":  {"tvsctl/ipc"},
 	// For tests, and so that its name stays free of the client that it fakes.
 	"tvsctl/dockerops/enginetest": nil,

@@ -130,12 +130,9 @@ for i in 1 2 3 4 5; do /root/tvs/scripts/install.sh >/dev/null; done; touch /tmp
 	m.must(t, "/srv/tvs/tvsctl/bin/tvsctl", "projects")
 }
 
-// TestHostNginx: nginx is a unit of the host, and the project's file names it.
-func TestHostNginx(t *testing.T) {
-	m := own(t, "hostnginx")
-	if err := m.install(); err != nil {
-		t.Fatal(err)
-	}
+// hostStack is a project whose nginx is a unit of the host, named in the project's file.
+func hostStack(t *testing.T, m *machine) *stack {
+	t.Helper()
 	writeFile(t, m, "/etc/tvsctld/projects/plainapp.toml", "[nginx]\nunit = \"nginx.service\"\nupstreams = \"/run/tvs/upstreams\"\nbalances = \"webapp:8080\"\n")
 	writeFile(t, m, "/etc/tmpfiles.d/plainapp.conf", "f /run/tvs/upstreams/webapp.conf 0644 root root - upstream webapp { server 127.0.0.1:9 down; }\n")
 	writeFile(t, m, "/etc/nginx/conf.d/site.conf", "keepalive_timeout 0;\ninclude /run/tvs/upstreams/*.conf;\nserver { listen 3001; location / { proxy_pass http://webapp; } }\n")
@@ -147,6 +144,16 @@ func TestHostNginx(t *testing.T) {
 	m.eventually(t, 10*time.Second, "the host's nginx serves webapp", func() bool {
 		return m.run("curl", "-fsS", s.url("/")).code == 0
 	})
+	return s
+}
+
+// TestHostNginx: nginx is a unit of the host, and the project's file names it.
+func TestHostNginx(t *testing.T) {
+	m := own(t, "hostnginx")
+	if err := m.install(); err != nil {
+		t.Fatal(err)
+	}
+	s := hostStack(t, m)
 	r := s.underLoad(t, 1500, false, func() {
 		m.must(t, "tvsctl", "scale", "webapp", "4")
 		m.must(t, "tvsctl", "scale", "webapp", "1")

@@ -147,10 +147,30 @@ func (r loadResult) String() string {
 // runs and until count have been sent.
 func (s *stack) underLoad(t testing.TB, count int, keepalive bool, do func()) loadResult {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	r := s.load(t, commandTimeout, nil, do, "-count", fmt.Sprint(count), fmt.Sprintf("-keepalive=%v", keepalive))
+	if r.Sent != count || r.OK+r.Failed != count {
+		t.Fatalf("the load is not whole: %v", r)
+	}
+	return r
+}
+
+// underLoadUntil does so until do returns.
+func (s *stack) underLoadUntil(t testing.TB, do func()) loadResult {
+	t.Helper()
+	const most = 10 * time.Minute
+	until, end := io.Pipe()
+	return s.load(t, most, until, func() {
+		do()
+		end.Close()
+	}, "-count", "0", "-until-stdin-closes")
+}
+
+func (s *stack) load(t testing.TB, most time.Duration, stdin io.Reader, do func(), flags ...string) loadResult {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
-	command := s.m.command(ctx, "/root/tvs/bin/tests/load", "-url", s.url("/?ms=300"), "-rate", "100",
-		"-count", fmt.Sprint(count), fmt.Sprintf("-keepalive=%v", keepalive))
+	command := s.m.command(ctx, append([]string{"/root/tvs/bin/tests/load", "-url", s.url("/?ms=300"), "-rate", "100"}, flags...)...)
+	command.Stdin = stdin
 	out, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -168,9 +188,6 @@ func (s *stack) underLoad(t testing.TB, count int, keepalive bool, do func()) lo
 	var r loadResult
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatalf("%v: %q", err, text)
-	}
-	if r.Sent != count || r.OK+r.Failed != count {
-		t.Fatalf("the load is not whole: %v", r)
 	}
 	return r
 }

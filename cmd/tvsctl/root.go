@@ -23,6 +23,10 @@ func (a *app) commands() []*cobra.Command {
 		a.resetCommand(),
 		a.startCommand(),
 		a.stopCommand(),
+		a.rolloutCommand(),
+		a.rollbackCommand(),
+		a.restartCommand(),
+		a.planCommand(),
 		a.upCommand(),
 		a.downCommand(),
 		a.overrideCommand(),
@@ -39,8 +43,8 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tvsctl",
 		Short: "Scale docker compose services behind nginx without losing a request",
-		Long: `tvsctl asks tvsctld, the control plane of this host, to start, stop and scale the
-services of docker compose projects, and shows how they are.
+		Long: `tvsctl asks tvsctld, the control plane of this host, to start, stop, scale and renew
+the services of docker compose projects, and shows how they are.
 
 Exit statuses: 0 done or up, 1 failure, 2 usage, 3 stopped, 4 no such project,
 service or operation, 5 not scalable, 6 count out of range, 7 conflict, 8 a replica
@@ -124,7 +128,7 @@ var parseNoise = regexp.MustCompile(`strconv\.\w+: parsing ".*": `)
 // looks like a flag and deserves to be called what it is.
 func flagError(cmd *cobra.Command, err error) error {
 	words := cmd.Flags().Args()
-	if cmd.HasSubCommands() && len(words) > 0 {
+	if takesArguments := strings.Contains(cmd.Use, " "); cmd.HasSubCommands() && !takesArguments && len(words) > 0 {
 		return unknownCommand(cmd, words[0])
 	}
 	var unknown interface{ GetSpecifiedShortnames() string }

@@ -39,11 +39,24 @@ func (a *app) writeStatus(w io.Writer, status *ipc.Status) {
 		t.add(service.Name, fmt.Sprintf("%d/%d", service.Ready, service.Desired),
 			string(serviceState(&service)), "", address, "", problems(service.Problems))
 		for _, replica := range service.Replicas {
+			if service.Rollout != nil && replica.Problem == "" {
+				replica.Problem = "image " + replica.Image // of which there are two
+			}
 			a.addReplica(&t, &replica, service.Balanced && proxied)
 		}
 	}
 	t.write(w)
 
+	for _, service := range status.Services {
+		if r := service.Rollout; r != nil && r.Paused {
+			line := fmt.Sprintf("holds: %s, %d of %d replicas of %s are new: tvsctl rollout continue %s, or tvsctl rollback %s",
+				r.Summary, r.New, r.Count, service.Name, service.Name, service.Name)
+			if r.Failure != "" {
+				line = fmt.Sprintf("failed: %s: tvsctl rollback %s tries again to go back", r.Failure, service.Name)
+			}
+			fmt.Fprintln(w, oneLine(line))
+		}
+	}
 	for _, operation := range status.Operations {
 		line := fmt.Sprintf("%s: %s (operation %s of %s", operation.State, operation.Summary, operation.ID, operation.User)
 		if took := span(a.now(), operation.Started, operation.Ended); took != "" {

@@ -30,12 +30,16 @@ const (
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 
 func run(args []string, stderr io.Writer) int {
+	// First of all: a reload that comes early must not end the program.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
 	flags := flag.NewFlagSet("tvsctld", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "", "serve on a socket at `PATH`, without systemd (for development)")
 	state := flags.String("state", stateDir(), "keep the state in `DIR`")
 	projects := flags.String("projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
-	idle := flags.Duration("idle", 0, "end after `DURATION` without anything to do; 0 means $TVSCTLD_IDLE, by default 60s, and never with --listen")
+	file := flags.String("config", "/etc/tvsctld/tvsctld.toml", "read the daemon's own configuration from `FILE`")
+	idle := flags.Duration("idle", 0, "end after `DURATION` without anything to do; 0 means $TVSCTLD_IDLE, else what the configuration says, by default 60s, and never with --listen")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -54,7 +58,7 @@ func run(args []string, stderr io.Writer) int {
 	limitMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	config := daemon.Config{Version: version, StateDir: *state, ProjectDir: *projects, Log: stderr}
+	config := daemon.Config{Version: version, StateDir: *state, ProjectDir: *projects, File: *file, Log: stderr, Reload: hangups}
 	if err := serve(ctx, config, *listen, *idle); err != nil {
 		fmt.Fprintf(stderr, "tvsctld: %v\n", err)
 		return exitFailure
@@ -68,8 +72,8 @@ func serve(ctx context.Context, config daemon.Config, path string, idle time.Dur
 		return err
 	}
 	defer listener.Close()
-	if config.Idle = idle; path == "" {
-		if config.Idle, err = idleTime(idle); err != nil {
+	if config.Idle, config.IdleGiven = idle, true; path == "" {
+		if config.Idle, config.IdleGiven, err = idleTime(idle); err != nil {
 			// Ending for this would make systemd start it again and again.
 			fmt.Fprintf(config.Log, "tvsctld: %v\n", err)
 		}
@@ -104,19 +108,20 @@ func listen(path string) (*net.UnixListener, error) {
 
 const defaultIdle = 60 * time.Second
 
-func idleTime(flag time.Duration) (time.Duration, error) {
+// idleTime returns the idle time, and whether the flag or the environment gives it.
+func idleTime(flag time.Duration) (idle time.Duration, given bool, err error) {
 	if flag > 0 {
-		return flag, nil
+		return flag, true, nil
 	}
 	text := os.Getenv("TVSCTLD_IDLE")
 	if text == "" {
-		return defaultIdle, nil
+		return defaultIdle, false, nil
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return defaultIdle, fmt.Errorf("TVSCTLD_IDLE=%s is not a duration such as 60s; using %v", text, defaultIdle)
+		return defaultIdle, false, fmt.Errorf("TVSCTLD_IDLE=%s is not a duration such as 60s: it is ignored", text)
 	}
-	return d, nil
+	return d, true, nil
 }
 
 func stateDir() string {

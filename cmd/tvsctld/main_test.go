@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -71,21 +72,22 @@ func TestListen(t *testing.T) {
 
 func TestIdleTime(t *testing.T) {
 	for _, c := range []struct {
-		flag time.Duration
-		env  string
-		want time.Duration
-		bad  bool
+		flag  time.Duration
+		env   string
+		want  time.Duration
+		given bool
+		bad   bool
 	}{
-		{0, "", defaultIdle, false},
-		{time.Second, "5s", time.Second, false},
-		{0, "5s", 5 * time.Second, false},
-		{0, "soon", defaultIdle, true},
-		{0, "-5s", defaultIdle, true},
-		{0, "0s", defaultIdle, true},
+		{0, "", defaultIdle, false, false},
+		{time.Second, "5s", time.Second, true, false},
+		{0, "5s", 5 * time.Second, true, false},
+		{0, "soon", defaultIdle, false, true},
+		{0, "-5s", defaultIdle, false, true},
+		{0, "0s", defaultIdle, false, true},
 	} {
 		t.Setenv("TVSCTLD_IDLE", c.env)
-		if got, err := idleTime(c.flag); got != c.want || (err != nil) != c.bad {
-			t.Errorf("%+v: %v, %v", c, got, err)
+		if got, given, err := idleTime(c.flag); got != c.want || given != c.given || (err != nil) != c.bad {
+			t.Errorf("%+v: %v, %v, %v", c, got, given, err)
 		}
 	}
 }
@@ -113,7 +115,7 @@ func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serve(ctx, daemon.Config{Version: "v9", StateDir: dir, ProjectDir: dir, Log: &bytes.Buffer{}}, path, 0)
+		ended <- serve(ctx, daemon.Config{Version: "v9", StateDir: dir, ProjectDir: dir, Log: io.Discard}, path, 0)
 	}()
 	for start := time.Now(); ; time.Sleep(time.Millisecond) { // until it listens
 		if conn, err := net.Dial("unix", path); err == nil {

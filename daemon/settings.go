@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"tvsctl/ipc"
+)
+
+// settings are those of the daemon as a whole, the file /etc/tvsctld/tvsctld.toml.
+// Every key may be left out:
+//
+//	idle                     = "60s" # without anything to do until the daemon ends; 1s to 24h
+//	max_connections          = 1024  # open at one time; 1 to 65536, as the others
+//	max_connections_per_user = 64    # so that one user cannot shut out the others
+//	max_operations           = 256   # that run or wait on the whole host
+type settings struct {
+	Idle                  idleTime `toml:"idle"`
+	MaxConnections        bound    `toml:"max_connections"`
+	MaxConnectionsPerUser bound    `toml:"max_connections_per_user"`
+	MaxOperations         bound    `toml:"max_operations"`
+}
+
+// idleTime and bound refuse what makes no sense while the decoder still knows the line.
+type (
+	idleTime time.Duration
+	bound    int
+)
+
+func (t *idleTime) UnmarshalTOML(value any) error {
+	text, ok := value.(string)
+	d, err := time.ParseDuration(text)
+	if !ok || err != nil || d < time.Second || d > 24*time.Hour {
+		return fmt.Errorf("%#v is not a duration from \"1s\" to \"24h\"", value)
+	}
+	*t = idleTime(d)
+	return nil
+}
+
+func (b *bound) UnmarshalTOML(value any) error {
+	n, ok := value.(int64)
+	if !ok || n < 1 || n > 65536 {
+		return fmt.Errorf("%#v is not a number from 1 to 65536", value)
+	}
+	*b = bound(n)
+	return nil
+}
+
+// readSettings reads the file; what it does not say, and all of it where there is no
+// file, is as in s.
+func readSettings(path string, s settings) (settings, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("cannot read the configuration: %v", err)
+	}
+	// Whoever can write it decides who is let in.
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 && int(uid) != os.Geteuid() {
+		return s, fmt.Errorf("cannot trust %s: it belongs to another user than root: chown root it", path)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return s, fmt.Errorf("cannot trust %s: it can be written by others than its owner (mode %04o): chmod go-w it", path, mode)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return s, fmt.Errorf("cannot read the configuration: %v", err)
+	}
+	meta, err := toml.Decode(string(text), &s)
+	if err != nil {
+		return s, fmt.Errorf("cannot read %s: %v", path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return s, fmt.Errorf("cannot read %s:%s unknown key %s", path, lineOf(string(text), unknown[0].String()), unknown[0])
+	}
+	return s, nil
+}
+
+// lineOf says where a key stands, which the decoder does not tell of an unknown one.
+func lineOf(text, key string) string {
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		if name, _, _ := strings.Cut(line, "="); strings.Trim(name, " \t\r\n[]\"'") == key {
+			return fmt.Sprintf(" line %d:", n)
+		}
+	}
+	return ""
+}
+
+// configure puts the file in force. One that is broken changes nothing: that is said
+// in the journal now, and in every status until it is mended.
+func (d *Daemon) configure(instead string) error {
+	s, err := readSettings(d.config.File, d.defaults())
+	if err != nil {
+		err = fmt.Errorf("%v; %s in force", err, instead)
+		d.log.error(eventSettings, err.Error()+".", nil)
+	} else {
+		if d.config.IdleGiven {
+			s.Idle = idleTime(d.config.Idle)
+		}
+		d.settings.Store(&s)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.misread = err
+	return err
+}
+
+func (d *Daemon) defaults() settings {
+	return settings{Idle: idleTime(d.config.Idle), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256}
+}
+
+// idle is how long the daemon stays without anything to do; 0: for ever.
+func (d *Daemon) idle() time.Duration { return time.Duration(d.settings.Load().Idle) }
+
+// reserve makes room for an operation until release, by when it is admitted or was
+// refused. The daemon's own are always let in.
+func (d *Daemon) reserve(o *operation, who peer) (release func(), refused error) {
+	id := o.record.ID
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.reserved)
+	for running := range d.running {
+		if !d.reserved[running] {
+			n++
+		}
+	}
+	if n >= int(d.settings.Load().MaxOperations) && !who.itself {
+		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations run or wait already", o.record.Summary, n), Hint: "see tvsctl ops"}
+	}
+	d.reserved[id] = true
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.reserved, id)
+	}, nil
+}

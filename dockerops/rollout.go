@@ -1,0 +1,329 @@
+package dockerops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Creator says who creates the new replicas of a rollout.
+type Creator string
+
+const (
+	ByClone        Creator = ""      // all from the rollout's spec
+	ByComposeFirst Creator = "first" // compose creates one from the files, of which the others are clones
+	ByComposeAll   Creator = "all"   // compose creates and starts all at once: a clone would not carry everything
+)
+
+// Rollout is the replacement of all replicas of a service by new ones, in a form
+// that outlives the daemon.
+type Rollout struct {
+	Service string `json:"service"`
+	// Old are the containers to be replaced, and whether each ran before.
+	Old map[string]bool `json:"old"`
+	// Above is the highest number of an old one. The new ones have higher numbers.
+	Above int `json:"above"`
+	// Spec is what the new ones are made from; unused where compose creates the first.
+	Spec    *Spec   `json:"spec,omitempty"`
+	Creator Creator `json:"creator,omitempty"`
+	Count   int     `json:"count"` // of new ones in the end
+	Surge   int     `json:"surge"` // how many may run beyond Count
+	// Hold is after how many new ones the plan ends; 0: it replaces all.
+	Hold int `json:"hold,omitempty"`
+	// Settled is how many of the new ones have run for the settle time already.
+	Settled int `json:"settled,omitempty"`
+}
+
+// NewRollout is a rollout of all replicas that a service has now.
+func NewRollout(service *Service) Rollout {
+	r := Rollout{Service: service.Name, Old: map[string]bool{}, Count: len(service.Replicas), Surge: 1}
+	for _, replica := range service.Replicas {
+		r.Old[replica.ID] = occupied(replica)
+		r.Above = max(r.Above, replica.Number)
+	}
+	return r
+}
+
+// Retire sets aside the replaced replicas that do not run any more. They are kept
+// only to be brought back, and count no more.
+func (p *Project) Retire(r Rollout) {
+	service := p.Service(r.Service)
+	if service == nil {
+		return
+	}
+	var stay []Replica
+	for _, replica := range service.Replicas {
+		if _, old := r.Old[replica.ID]; old && !occupied(replica) {
+			service.Retired = append(service.Retired, replica)
+		} else {
+			stay = append(stay, replica)
+		}
+	}
+	service.Replicas = stay
+}
+
+// divide returns the old and the new replicas that are there, by number.
+func (r Rollout) divide(service *Service) (old, fresh []Replica) {
+	for _, replica := range slices.Concat(service.Retired, service.Replicas) {
+		if _, is := r.Old[replica.ID]; is {
+			old = append(old, replica)
+		} else if replica.Number > r.Above {
+			fresh = append(fresh, replica)
+		}
+	}
+	return old, fresh
+}
+
+// PlanRollout returns the steps that lead from the observed project to the
+// rollout's end, or to where it holds: a group of at most Surge new replicas becomes
+// ready and joins nginx, runs for the settle time, and as many old ones leave
+// nginx, are drained and stopped; then the next group. Old ones are removed only when
+// all are replaced. It never has fewer ready replicas than Count, nor more
+// running than Count and Surge. It is a pure function.
+func PlanRollout(p *Project, r Rollout) *Plan {
+	service := p.Service(r.Service)
+	b := &planner{project: p, plan: &Plan{Project: p.Name, Staged: true}, ready: map[string][]int{}, started: map[string]int{}}
+	old, fresh := r.divide(service)
+	var running []Replica
+	for _, replica := range old {
+		if occupied(replica) {
+			running = append(running, replica)
+		}
+	}
+	target := r.Count
+	if r.Hold > 0 {
+		target = min(target, r.Hold)
+	}
+	g := roller{planner: b, rollout: r, service: service, fresh: fresh, total: len(old) + len(fresh)}
+	last := b.startDependencies(service, map[string]bool{service.Name: true})
+	for made := 0; made < max(target, len(fresh)); {
+		// What an earlier life made is one group: it was under way, or is done.
+		from := made
+		made += max(min(r.Surge, target-made), len(fresh)-made)
+		leaving := running[:max(0, len(running)-max(0, r.Count-made))]
+		running = running[len(leaving):]
+		last = g.exchange(last, from, made, leaving)
+	}
+	if target < r.Count {
+		return b.plan
+	}
+	for _, replica := range slices.Backward(old) {
+		b.add(stepOf(service, replica).as(StepRemove), last...)
+	}
+	return b.plan
+}
+
+// roller plans the groups of a rollout.
+type roller struct {
+	*planner
+	rollout Rollout
+	service *Service
+	fresh   []Replica
+	total   int // containers of the service
+}
+
+// exchange adds the steps that bring up the new replicas from to before, and let the
+// given ones leave. It returns what the next group waits for.
+func (g *roller) exchange(after []int, from, to int, leaving []Replica) []int {
+	up, steps := g.bringUp(after, from, to)
+	_, balanced := g.project.Backends[g.service.Name]
+	settle := g.service.Settings.Settle
+	if balanced && (settle > 0 || len(leaving) == 0) {
+		up = []int{g.add(Step{Kind: StepPublish}, up...)}
+	}
+	if settle > 0 {
+		var settled []int
+		for i, step := range steps {
+			if from+i >= g.rollout.Settled {
+				step.For = settle
+				settled = append(settled, g.add(step.as(StepSettle), up...))
+			}
+		}
+		if len(settled) > 0 {
+			up = settled
+		}
+	}
+	if len(leaving) == 0 {
+		return up
+	}
+	if balanced {
+		publish := Step{Kind: StepPublish}
+		for _, replica := range leaving {
+			publish.Retires = append(publish.Retires, replica.ID)
+		}
+		g.plan.Drain = []string{g.service.Name}
+		up = []int{g.add(Step{Kind: StepDrain}, g.add(publish, up...))}
+	}
+	var stopped []int
+	for _, replica := range leaving {
+		stopped = append(stopped, g.add(stepOf(g.service, replica).as(StepStop), up...))
+	}
+	return stopped
+}
+
+// bringUp adds what makes the new replicas from to before ready, and returns those
+// last steps and the replicas' own.
+func (g *roller) bringUp(after []int, from, to int) (ready []int, replicas []Step) {
+	next := g.rollout.Above + 1
+	for _, replica := range g.fresh {
+		next = max(next, replica.Number+1)
+	}
+	next -= len(g.fresh) // the number of what would be the first
+	missing := to - max(from, len(g.fresh))
+	if g.rollout.Creator == ByComposeAll && missing > 0 {
+		after = []int{g.add(Step{Kind: StepCompose, Service: g.service.Name, Count: g.total + missing}, after...)}
+	}
+	for i := from; i < to; i++ {
+		if i < len(g.fresh) {
+			replica := g.fresh[i]
+			step := stepOf(g.service, replica)
+			needs := after
+			if startable(replica) {
+				needs = []int{g.add(step.as(StepStart), after...)}
+			}
+			replicas, ready = append(replicas, step), append(ready, g.add(step.as(StepReady), needs...))
+			continue
+		}
+		step := Step{Service: g.service.Name, Number: next + i, Replica: g.service.Spec.ReplicaName(next + i)}
+		needs := after
+		if g.rollout.Creator != ByComposeAll {
+			create := step.as(StepCreate)
+			if g.rollout.Creator == ByComposeFirst && i == 0 {
+				create.Kind, create.Count = StepComposeCreate, g.total+1
+			}
+			needs = []int{g.add(step.as(StepStart), g.add(create, after...))}
+		}
+		replicas, ready = append(replicas, step), append(ready, g.add(step.as(StepReady), needs...))
+	}
+	return ready, replicas
+}
+
+func stepOf(service *Service, r Replica) Step {
+	return Step{Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}
+}
+
+// PlanBack returns the steps that lead back from any point of a rollout: the old
+// replicas that ran run again and serve, then the new ones leave and are removed with the
+// anonymous volumes that were made for them. Where an old one is gone, a new one stays.
+func PlanBack(p *Project, r Rollout) *Plan {
+	b := &planner{project: p, plan: &Plan{Project: p.Name, Staged: true}, ready: map[string][]int{}, started: map[string]int{}}
+	service := p.Service(r.Service)
+	if service == nil {
+		return b.plan
+	}
+	old, fresh := r.divide(service)
+	gone := 0
+	for _, ran := range r.Old {
+		if ran {
+			gone++
+		}
+	}
+	for _, replica := range old {
+		if r.Old[replica.ID] {
+			gone--
+		}
+	}
+	fresh = fresh[min(gone, len(fresh)):]
+	publish := Step{Kind: StepPublish}
+	var last []int
+	for _, replica := range old {
+		switch step := stepOf(service, replica); {
+		case !r.Old[replica.ID]:
+		case startable(replica):
+			last = append(last, b.add(step.as(StepReady), b.add(step.as(StepStart))))
+		default:
+			publish.Joins = append(publish.Joins, replica.ID)
+		}
+	}
+	for _, replica := range fresh {
+		if occupied(replica) {
+			publish.Retires = append(publish.Retires, replica.ID)
+		}
+	}
+	if _, balanced := p.Backends[r.Service]; balanced && len(last)+len(publish.Retires) > 0 {
+		last = []int{b.add(publish, last...)}
+		if len(publish.Retires) > 0 {
+			b.plan.Drain = []string{r.Service}
+			last = []int{b.add(Step{Kind: StepDrain}, last...)}
+		}
+	}
+	for _, replica := range slices.Backward(fresh) {
+		step, needs := stepOf(service, replica), last
+		if occupied(replica) {
+			needs = []int{b.add(step.as(StepStop), last...)}
+		}
+		step.Volumes = true
+		b.add(step.as(StepRemove), needs...)
+	}
+	return b.plan
+}
+
+// CheckRollout tells whether a second replica of the service can stand beside the
+// first, which a rollout needs.
+func CheckRollout(p *Project, name string) error {
+	service := p.Service(name)
+	refuse := func(reason Reason, hint, format string, args ...any) error {
+		return &RefusedError{Verb: "roll out", Reason: reason, Service: name, Text: fmt.Sprintf(format, args...), Hint: hint}
+	}
+	const recreate = "tvsctl up recreates it, with an interruption"
+	switch {
+	case service == nil:
+		return refuse(UnknownService, "", "project %s has no such service", p.Name)
+	case len(service.Replicas) == 0:
+		return refuse(NotScalable, fmt.Sprintf("tvsctl scale %s N", name), "it has no replica")
+	case len(service.Settings.Balances) > 0:
+		return refuse(NotScalable, recreate, "it is the nginx of the project")
+	case service.Spec.Unscalable() != "":
+		return refuse(NotScalable, recreate, "a new replica must stand beside the old one, and %s", service.Spec.Unscalable())
+	}
+	if _, balanced := p.Backends[name]; !balanced {
+		// A web service shares its volumes with its siblings anyway. A database's would
+		// be opened by two at once.
+		if volume := service.Spec.writes(); volume != "" {
+			return refuse(NotScalable, recreate, "the old and the new replica would both write to %s", volume)
+		}
+	}
+	return nil
+}
+
+// Settle returns when the replica has gone on running for d. When it ends, is started
+// again or turns unhealthy before, the answer is a NotReadyError.
+func (e *Engine) Settle(ctx context.Context, id string, d time.Duration) error {
+	changed, cancel := e.Subscribe(id)
+	defer cancel()
+	first, err := e.Look(ctx, id)
+	if err != nil {
+		return err
+	}
+	end := time.NewTimer(d)
+	defer end.Stop()
+	for r, over := first, false; ; {
+		switch {
+		case !r.Running():
+			return e.notReady(ctx, r, fmt.Sprintf("exited with code %d within %v of being ready", r.ExitCode, d))
+		case !r.Started.Equal(first.Started):
+			return e.notReady(ctx, r, fmt.Sprintf("ended and was started again within %v of being ready", d))
+		case r.Health == "unhealthy":
+			return e.notReady(ctx, r, fmt.Sprintf("turned unhealthy within %v of being ready", d))
+		case over:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-end.C:
+			over = true // as a last look says
+		case <-changed:
+		}
+		next, err := e.Look(ctx, id)
+		switch {
+		case err == ErrGone:
+			return &NotReadyError{Replica: r.Name, Text: "was removed by somebody else"}
+		case err == nil:
+			r = next
+		case over:
+			return err
+		} // with the engine away, the next event or the end decides
+	}
+}

@@ -1,0 +1,196 @@
+//go:build e2e
+
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tvsctl/ipc"
+)
+
+// faultMark is in every build of tvsctld that a test can end or let fail somewhere.
+const faultMark = "/run/tvsctld-fault/"
+
+func TestReleaseHasNoFaults(t *testing.T) {
+	for path, want := range map[string]bool{"../bin/tvsctld": false, "../bin/tests/tvsctld-faults": true} {
+		program, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(program, []byte(faultMark)) != want {
+			t.Errorf("%s: faults can be made in it: %v", path, !want)
+		}
+	}
+}
+
+// change is one command of the walk, and what the stack has when it has succeeded.
+type change struct {
+	args  []string
+	state string // as walked says
+}
+
+// walked is what the stack is: "2 of app, 2 in nginx".
+func walked(t *testing.T, s *stack) string {
+	t.Helper()
+	out := s.m.must(t, "docker", "ps", "-a", "--format", "{{.State}} {{.Image}}",
+		"--filter", "label=com.docker.compose.project="+s.name, "--filter", "label=com.docker.compose.service=webapp")
+	kinds := map[string]int{}
+	for line := range strings.Lines(out) {
+		kinds[strings.TrimSpace(line)]++
+	}
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
+	}
+	return strings.Join(append(parts, fmt.Sprintf("%d in nginx", len(s.upstream(t)))), ", ")
+}
+
+// TestFaultWalk ends the daemon with SIGKILL before and after every side effect of every
+// kind of change, its first and its last, under load. The next life ends the change:
+// it is done, or all is as before.
+func TestFaultWalk(t *testing.T) {
+	m := own(t, "walk")
+	if err := m.install(); err != nil {
+		t.Fatal(err)
+	}
+	daemon := filepath.Join(m.root, "opt/isel/tvs/tvsctld/bin/tvsctld")
+	if output, err := exec.Command("cp", "--remove-destination", "../bin/tests/tvsctld-faults", daemon).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	m.sh(t, `systemctl stop tvsctld.service; mkdir -p /run/tvsctld-fault /run/systemd/system/tvsctld.service.d
+		printf '[Service]\nRestartSec=20ms\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload
+		tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' -c 'ENV NEXT=1' - app:other`)
+	s := &stack{m: m, name: "walk", port: 3000, env: map[string]string{"ON_TERM": "exit"}, service: "labels: {tvs.rollout.settle: 0s}\n"}
+	s.up(t)
+	s.tvsctl(t, "scale", "webapp", "2")
+	walk := walker{stack: s, labels: map[string]bool{}}
+	const running, other, one = "2 running app, 2 in nginx", "2 running app:other, 2 in nginx", "1 running app, 1 in nginx"
+	walk.pair(t, true, change{[]string{"scale", "webapp", "1"}, one}, change{[]string{"scale", "webapp", "2"}, running})
+	walk.pair(t, true, change{[]string{"rollout", "webapp", "--image", "app:other"}, other}, change{[]string{"rollback", "webapp"}, running})
+	walk.pair(t, true, change{[]string{"rollout", "webapp", "--image", "app:other", "--pause-after", "1"}, "1 exited app, 1 running app, 1 running app:other, 2 in nginx"},
+		change{[]string{"rollback", "webapp"}, running})
+	walk.pair(t, false, change{[]string{"stop"}, "2 exited app, 0 in nginx"}, change{[]string{"start"}, running})
+	t.Logf("%d labels, %d crashes: %v", len(walk.labels), walk.crashes, slices.Sorted(maps.Keys(walk.labels)))
+	if walk.crashes < 100 {
+		t.Error("the walk is short: it shows little")
+	}
+	unchanged(t, s, 2, "--scale", "webapp=2", "--no-recreate")
+}
+
+// walker goes through the points of changes.
+type walker struct {
+	*stack
+	labels  map[string]bool
+	crashes int
+}
+
+// pair walks two changes that undo each other, by turns.
+func (w *walker) pair(t *testing.T, load bool, there, back change) {
+	t.Helper()
+	start := time.Now()
+	var points [2][]string
+	for i, c := range []change{there, back} {
+		points[i] = w.trace(t, c)
+	}
+	crashes := w.crashes
+	body := func() {
+		for i := range max(len(points[0]), len(points[1])) {
+			for j, c := range []change{there, back} {
+				point := "" // when one has no more, it is only carried out
+				if i < len(points[j]) {
+					point = points[j][i]
+				}
+				w.crash(t, c, []change{back, there}[j].state, point)
+			}
+		}
+	}
+	if !load {
+		body()
+		t.Logf("%v and back: %d crashes in %v", there.args, w.crashes-crashes, time.Since(start).Round(time.Second))
+		return
+	}
+	r := w.underLoadUntil(t, body)
+	t.Logf("%v and back: %d crashes in %v; requests: %v", there.args, w.crashes-crashes, time.Since(start).Round(time.Second), r)
+	if r.Failed > 0 {
+		t.Errorf("%d requests failed", r.Failed)
+	}
+}
+
+// trace carries out a change and returns its points: before and after the first and the
+// last side effect of each label.
+func (w *walker) trace(t *testing.T, c change) []string {
+	t.Helper()
+	w.m.sh(t, ": >/run/tvsctld-fault/trace")
+	w.tvsctl(t, c.args...)
+	trace := w.m.sh(t, "cat /run/tvsctld-fault/trace; rm /run/tvsctld-fault/trace")
+	count := map[string]int{}
+	for line := range strings.Lines(trace) {
+		count[strings.TrimSpace(line)]++
+	}
+	var points []string
+	for _, point := range slices.Sorted(maps.Keys(count)) {
+		_, label, _ := strings.Cut(point, " ")
+		w.labels[label] = true
+		if points = append(points, point+" 1"); count[point] > 1 {
+			points = append(points, fmt.Sprintf("%s %d", point, count[point]))
+		}
+	}
+	if state := walked(t, w.stack); state != c.state {
+		t.Fatalf("%v leads to %s, want %s", c.args, state, c.state)
+	}
+	return points
+}
+
+// crash carries out a change, in which the daemon is killed at the point.
+func (w *walker) crash(t *testing.T, c change, before, point string) {
+	t.Helper()
+	if point == "" {
+		w.tvsctl(t, c.args...)
+		return
+	}
+	known := len(w.operations(t))
+	w.m.sh(t, "printf 'crash %s' '"+point+"' >/run/tvsctld-fault/next")
+	first := w.m.tvsctl(append([]string{"-p", w.name}, c.args...)...)
+	if w.m.run("test", "-e", "/run/tvsctld-fault/next").code == 0 {
+		// The last of its label came earlier than in the trace: the change needed fewer.
+		w.m.must(t, "rm", "/run/tvsctld-fault/next")
+	} else {
+		w.crashes++
+	}
+	var list []ipc.Operation
+	w.m.eventually(t, time.Minute, fmt.Sprintf("%v, killed %s, has an outcome", c.args, point), func() bool {
+		list = w.operations(t)
+		return !slices.ContainsFunc(list, func(o ipc.Operation) bool { return !o.State.Finished() })
+	})
+	want := before
+	switch {
+	case len(list) > known+1:
+		t.Errorf("%v, killed %s: %d outcomes on record", c.args, point, len(list)-known)
+	case len(list) == known+1 && list[0].State == ipc.OperationSucceeded:
+		want = c.state
+	case len(list) == known && point != "before state operation 1":
+		t.Errorf("%v, killed %s: nothing on record", c.args, point)
+	}
+	if state := walked(t, w.stack); state != want || !w.right(t) {
+		t.Errorf("%v, killed %s: the stack has %s, want %s; upstream %v of %v\n%s%s", c.args, point, state, want, w.upstream(t), w.addresses(t), first, w.m.journal())
+	}
+	if want != c.state {
+		w.tvsctl(t, c.args...)
+	}
+}
+
+func (w *walker) operations(t *testing.T) []ipc.Operation {
+	t.Helper()
+	var list []ipc.Operation
+	w.m.ask(t, &list, "ops")
+	return list
+}
