@@ -19,8 +19,10 @@ type rollout struct {
 	Summary   string          `json:"summary"`   // "roll out webapp to app:2"
 	From      *dockerops.Spec `json:"from"`      // what the old replicas were made from
 	// Image is the image that the command named and the compose file does not.
-	Image  string `json:"image,omitempty"`
-	Paused bool   `json:"paused,omitempty"`
+	Image string `json:"image,omitempty"`
+	// Paused is whether it holds; Retired are the old replicas that it has stopped by then.
+	Paused  bool     `json:"paused,omitempty"`
+	Retired []string `json:"retired,omitempty"`
 	// Back is whether it goes back: because of Failure, or without one when asked to.
 	Back    bool       `json:"back,omitempty"`
 	Failure *ipc.Error `json:"failure,omitempty"`
@@ -253,17 +255,17 @@ func (k *projectState) end(r *rollout) {
 func (s *site) rolledOut(ctx context.Context, o *operation, r *rollout) (string, error) {
 	const cannotKeep = "the change was made, but cannot be kept for a restart: "
 	s.warn(o)
+	p, _, err := s.d.observe(ctx, s.name)
+	if err != nil {
+		return "", err
+	}
 	if r.Hold > 0 && r.Hold < r.Count {
-		r.Paused, r.Settled = true, r.Hold
+		r.Paused, r.Retired, r.Settled = true, r.Stopped(p), r.Hold
 		if err := s.keepRollout(r); err != nil {
 			return "", &ipc.Error{Code: ipc.CodeState, Message: cannotKeep + err.Error()}
 		}
 		return fmt.Sprintf("%d of %d replicas of %s are new; it holds until tvsctl rollout continue %s, or tvsctl rollback %s",
 			r.Hold, r.Count, r.Service, r.Service, r.Service), nil
-	}
-	p, _, err := s.d.observe(ctx, s.name)
-	if err != nil {
-		return "", err
 	}
 	now := r.Spec
 	if service := p.Service(r.Service); service != nil {

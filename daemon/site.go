@@ -61,7 +61,11 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 		return nil, nil, err
 	}
 	for _, r := range kept.Rollouts {
-		p.Retire(r.Rollout)
+		if r.Paused {
+			p.Retire(r.Service, r.Retired)
+		} else {
+			p.Retire(r.Service, r.Stopped(p))
+		}
 	}
 	if config.Nginx != nil {
 		for _, backend := range config.Nginx.backends {

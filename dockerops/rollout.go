@@ -45,16 +45,30 @@ func NewRollout(service *Service) Rollout {
 	return r
 }
 
-// Retire sets aside the replaced replicas that do not run any more. They are kept
-// only to be brought back, and count no more.
-func (p *Project) Retire(r Rollout) {
-	service := p.Service(r.Service)
+// Stopped returns the old replicas that a rollout has stopped by now.
+func (r Rollout) Stopped(p *Project) []string {
+	var ids []string
+	if service := p.Service(r.Service); service != nil {
+		old, _ := r.divide(service)
+		for _, replica := range old {
+			if r.Old[replica.ID] && !occupied(replica) {
+				ids = append(ids, replica.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// Retire sets aside replaced replicas that do not run. They are kept only to be brought
+// back, and count no more.
+func (p *Project) Retire(name string, ids []string) {
+	service := p.Service(name)
 	if service == nil {
 		return
 	}
 	var stay []Replica
 	for _, replica := range service.Replicas {
-		if _, old := r.Old[replica.ID]; old && !occupied(replica) {
+		if slices.Contains(ids, replica.ID) && !occupied(replica) {
 			service.Retired = append(service.Retired, replica)
 		} else {
 			stay = append(stay, replica)
@@ -192,7 +206,11 @@ func (g *roller) bringUp(after []int, from, to int) (ready []int, replicas []Ste
 			if g.rollout.Creator == ByComposeFirst && i == 0 {
 				create.Kind, create.Count = StepComposeCreate, g.total+1
 			}
-			needs = []int{g.add(step.as(StepStart), g.add(create, after...))}
+			created := g.add(create, after...)
+			if create.Kind == StepComposeCreate {
+				after = []int{created} // the others are clones of it
+			}
+			needs = []int{g.add(step.as(StepStart), created)}
 		}
 		replicas, ready = append(replicas, step), append(ready, g.add(step.as(StepReady), needs...))
 	}

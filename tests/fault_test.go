@@ -38,20 +38,29 @@ type change struct {
 	state string // as walked says
 }
 
-// walked is what the stack is: "2 of app, 2 in nginx".
-func walked(t *testing.T, s *stack) string {
+// walked is what the stack is, "2 running app, 2 in nginx", and whether nginx serves
+// exactly what runs.
+func walked(t *testing.T, s *stack) (state string, right bool) {
 	t.Helper()
-	out := s.m.must(t, "docker", "ps", "-a", "--format", "{{.State}} {{.Image}}",
-		"--filter", "label=com.docker.compose.project="+s.name, "--filter", "label=com.docker.compose.service=webapp")
+	out := s.m.sh(t, strings.ReplaceAll(`of="--filter label=com.docker.compose.project=PROJECT --filter label=com.docker.compose.service=webapp"
+		docker ps -a $of --format '{{.State}} {{.Image}}'
+		echo --; for id in $(docker ps -q $of); do docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}:8080{{end}}' $id; done | sort
+		echo --; docker exec PROJECT-entry-1 cat /etc/nginx/upstreams/webapp.conf`, "PROJECT", s.name))
+	part := strings.Split(out, "--\n")
+	if len(part) != 3 {
+		t.Fatalf("%q", out)
+	}
 	kinds := map[string]int{}
-	for line := range strings.Lines(out) {
+	for line := range strings.Lines(part[0]) {
 		kinds[strings.TrimSpace(line)]++
 	}
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
 	}
-	return strings.Join(append(parts, fmt.Sprintf("%d in nginx", len(s.upstream(t)))), ", ")
+	serving := servers(part[2])
+	slices.Sort(serving)
+	return strings.Join(append(parts, fmt.Sprintf("%d in nginx", len(serving))), ", "), slices.Equal(serving, strings.Fields(part[1]))
 }
 
 // TestFaultWalk ends the daemon with SIGKILL before and after every side effect of every
@@ -144,7 +153,7 @@ func (w *walker) trace(t *testing.T, c change) []string {
 			points = append(points, fmt.Sprintf("%s %d", point, count[point]))
 		}
 	}
-	if state := walked(t, w.stack); state != c.state {
+	if state, _ := walked(t, w.stack); state != c.state {
 		t.Fatalf("%v leads to %s, want %s", c.args, state, c.state)
 	}
 	return points
@@ -158,13 +167,13 @@ func (w *walker) crash(t *testing.T, c change, before, point string) {
 		return
 	}
 	known := len(w.operations(t))
-	w.m.sh(t, "printf 'crash %s' '"+point+"' >/run/tvsctld-fault/next")
-	first := w.m.tvsctl(append([]string{"-p", w.name}, c.args...)...)
-	if w.m.run("test", "-e", "/run/tvsctld-fault/next").code == 0 {
-		// The last of its label came earlier than in the trace: the change needed fewer.
-		w.m.must(t, "rm", "/run/tvsctld-fault/next")
-	} else {
-		w.crashes++
+	const armed = "/run/tvsctld-fault/next"
+	if err := os.WriteFile(filepath.Join(w.m.root, "root/point"), []byte("crash "+point), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := w.m.run(append([]string{"bash", "-c", `mv /root/point ` + armed + `; tvsctl "$@"`, "tvsctl", "-p", w.name}, c.args...)...)
+	if w.m.run("rm", armed).code != 0 {
+		w.crashes++ // else the change had fewer of its label than the traced one
 	}
 	var list []ipc.Operation
 	w.m.eventually(t, time.Minute, fmt.Sprintf("%v, killed %s, has an outcome", c.args, point), func() bool {
@@ -180,7 +189,7 @@ func (w *walker) crash(t *testing.T, c change, before, point string) {
 	case len(list) == known && point != "before state operation 1":
 		t.Errorf("%v, killed %s: nothing on record", c.args, point)
 	}
-	if state := walked(t, w.stack); state != want || !w.right(t) {
+	if state, right := walked(t, w.stack); state != want || !right {
 		t.Errorf("%v, killed %s: the stack has %s, want %s; upstream %v of %v\n%s%s", c.args, point, state, want, w.upstream(t), w.addresses(t), first, w.m.journal())
 	}
 	if want != c.state {

@@ -26,6 +26,7 @@ type stack struct {
 	restart string            // policy of webapp; "" means unless-stopped
 	service string            // further lines of webapp's service
 	extra   string            // further services
+	files   []string          // of compose; none means file()
 }
 
 const (
@@ -73,7 +74,14 @@ func (s *stack) write(t testing.TB) {
 // compose runs docker compose for the project.
 func (s *stack) compose(t testing.TB, args ...string) string {
 	t.Helper()
-	r := s.m.run(append([]string{"docker", "compose", "-f", s.file(), "--ansi", "never"}, args...)...)
+	argv := []string{"docker", "compose", "--ansi", "never", "-f", s.file()}
+	if len(s.files) > 0 {
+		argv = argv[:4]
+		for _, file := range s.files {
+			argv = append(argv, "-f", file)
+		}
+	}
+	r := s.m.run(append(argv, args...)...)
 	if r.code != 0 {
 		t.Fatal(r)
 	}
@@ -115,15 +123,19 @@ func (s *stack) ids(t testing.TB, service string) map[string]string {
 // upstream returns the addresses that nginx has on disk for webapp.
 func (s *stack) upstream(t testing.TB) []string {
 	t.Helper()
-	out := s.m.must(t, "docker", "exec", s.name+"-entry-1", "cat", "/etc/nginx/upstreams/webapp.conf")
-	var servers []string
-	for line := range strings.Lines(out) {
+	return servers(s.m.must(t, "docker", "exec", s.name+"-entry-1", "cat", "/etc/nginx/upstreams/webapp.conf"))
+}
+
+// servers returns the addresses in an upstream file.
+func servers(file string) []string {
+	var list []string
+	for line := range strings.Lines(file) {
 		fields := strings.Fields(line)
 		if len(fields) >= 2 && fields[0] == "server" && !strings.Contains(line, "down;") {
-			servers = append(servers, strings.TrimSuffix(fields[1], ";"))
+			list = append(list, strings.TrimSuffix(fields[1], ";"))
 		}
 	}
-	return servers
+	return list
 }
 
 // loadResult is what tests/load prints.
