@@ -65,6 +65,7 @@ type Daemon struct {
 	guards   sync.WaitGroup
 	guarding chan struct{} // closed when the guard has looked for the first time
 	once     sync.Once
+	statuses flights
 
 	mu       sync.Mutex
 	sites    map[string]*site

@@ -296,6 +296,7 @@ func (d *Daemon) leave(o *operation) {
 	d.mu.Unlock()
 	close(o.done)
 	o.cancel(nil)
+	d.showStatus()
 }
 
 // awaitDocker returns when the engine answers, however long that takes: what was begun

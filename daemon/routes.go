@@ -139,6 +139,10 @@ func send(w http.ResponseWriter, status int, reply any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	// A client that has gone needs no answer.
+	if text, encoded := reply.(json.RawMessage); encoded {
+		_, _ = w.Write(text)
+		return
+	}
 	_ = json.NewEncoder(w).Encode(reply)
 }
 

@@ -195,8 +195,7 @@ type keptOperation struct {
 	Job job `json:"job,omitzero"`
 }
 
-// record keeps an operation, without a job when it is finished, and forgets the
-// oldest beyond historyLength.
+// record keeps an operation, without a job when it is finished.
 func (s *store) record(o ipc.Operation, j *job) error {
 	kept := keptOperation{Operation: o}
 	if j != nil {
@@ -209,15 +208,26 @@ func (s *store) record(o ipc.Operation, j *job) error {
 	}
 	if i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID }); i >= 0 {
 		s.operations[i] = kept
-		return nil
+	} else {
+		s.operations = append(s.operations, kept)
 	}
-	s.operations = append(s.operations, kept)
-	if len(s.operations) <= historyLength {
-		return nil
+	return s.prune()
+}
+
+// prune forgets the oldest operations beyond historyLength, but none without an outcome.
+func (s *store) prune() error {
+	for len(s.operations) > historyLength {
+		i := slices.IndexFunc(s.operations, func(o keptOperation) bool { return o.State.Finished() })
+		if i < 0 {
+			return nil
+		}
+		key := operationKey(s.operations[i].Operation)
+		if err := s.write(func(tx *bolt.Tx) error { return tx.Bucket(operationsBucket).Delete(key) }); err != nil {
+			return err
+		}
+		s.operations = slices.Delete(s.operations, i, i+1)
 	}
-	oldest := s.operations[0]
-	s.operations = slices.Delete(s.operations, 0, 1)
-	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(operationsBucket).Delete(operationKey(oldest.Operation)) })
+	return nil
 }
 
 func operationKey(o ipc.Operation) []byte {

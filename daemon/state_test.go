@@ -95,13 +95,17 @@ func TestStoreForgetsTheOldest(t *testing.T) {
 	s.db.NoSync = true // two hundred syncs take seconds
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range historyLength + 5 {
-		if err := s.record(ipc.Operation{ID: fmt.Sprint(i), Queued: start.Add(time.Duration(i) * time.Nanosecond)}, nil); err != nil {
+		o := ipc.Operation{ID: fmt.Sprint(i), Queued: start.Add(time.Duration(i) * time.Nanosecond), State: ipc.OperationSucceeded}
+		if i == 2 {
+			o.State = ipc.OperationQueued // which has to be taken up again
+		}
+		if err := s.record(o, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 2 {
 		got := s.history()
-		if len(got) != historyLength || got[0].ID != "5" || got[historyLength-1].ID != fmt.Sprint(historyLength+4) {
+		if len(got) != historyLength || got[0].ID != "2" || got[1].ID != "6" || got[historyLength-1].ID != fmt.Sprint(historyLength+4) {
 			t.Fatalf("%d operations, from %s", len(got), got[0].ID)
 		}
 		s = reopenStore(t, s, dir)

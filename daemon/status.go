@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -51,19 +52,24 @@ func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error)
 	return list, nil
 }
 
+// getStatus is what is asked most, and by many at once: they share an observation, and
+// its encoding.
 func getStatus(d *Daemon, r *http.Request) (any, error) {
-	name, err := d.projectOf(r)
-	if err != nil {
-		return nil, err
-	}
-	p, host, err := d.observe(r.Context(), name)
-	if err != nil {
-		return nil, err
-	}
-	if _, declared, _ := d.files(p); p.Empty() && !declared {
-		return nil, unknownProject(name)
-	}
-	return d.status(r.Context(), p, host), nil
+	return d.statuses.ask(r.Context(), r.PathValue("project"), func(ctx context.Context) (any, error) {
+		name, err := d.projectOf(r.WithContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		p, host, err := d.observe(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if _, declared, _ := d.files(p); p.Empty() && !declared {
+			return nil, unknownProject(name)
+		}
+		text, err := json.Marshal(d.status(ctx, p, host))
+		return json.RawMessage(text), err
+	})
 }
 
 // status describes a project that was just observed.

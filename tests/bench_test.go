@@ -16,7 +16,9 @@ import (
 func TestBench(t *testing.T) {
 	example := "/root/tvs/examples/tvs/"
 	t.Cleanup(func() { shared.run("tvsctl", "-p", "tvs", "down") })
-	shared.must(t, "tvsctl", "up", "-f", example+"compose.yaml", "-f", example+"compose.offline.yaml")
+	files := []string{example + "compose.yaml", example + "compose.offline.yaml", "/root/many.yaml"}
+	shared.sh(t, `printf 'services: {webapp: {labels: {tvs.scale.max: "100"}}}\n' >/root/many.yaml`)
+	shared.must(t, "tvsctl", "up", "-f", files[0], "-f", files[1], "-f", files[2])
 	var b struct {
 		Rounds      int     `json:"rounds"`
 		Tvsctl      float64 `json:"tvsctl_ms"`
@@ -26,8 +28,17 @@ func TestBench(t *testing.T) {
 		StatusCold  float64 `json:"status_cold_ms"`
 		ComposePs   float64 `json:"compose_ps_ms"`
 		ResidentKiB int     `json:"resident_kib"`
+		UpFew       float64 `json:"up_few_ms"`
+		UpMany      float64 `json:"up_many_ms"`
+		DownFew     float64 `json:"down_few_ms"`
+		DownMany    float64 `json:"down_many_ms"`
+		ManyKiB     int     `json:"many_kib"`
+		Crowd       float64 `json:"crowd_ms"`
+		CrowdBare   float64 `json:"crowd_bare_ms"`
 	}
-	out := shared.must(t, "/root/tvs/bin/tests/bench", "-files", example+"compose.yaml,"+example+"compose.offline.yaml")
+	shared.sh(t, "echo max_connections_per_user = 1024 >/etc/tvsctld/tvsctld.toml && systemctl reload-or-restart tvsctld.service")
+	t.Cleanup(func() { shared.run("rm", "/etc/tvsctld/tvsctld.toml") })
+	out := shared.must(t, "/root/tvs/bin/tests/bench", "-files", strings.Join(files, ","))
 	if err := json.Unmarshal([]byte(out), &b); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -50,6 +61,10 @@ func TestBench(t *testing.T) {
 		{"tvsctl status, warm, against docker compose ps", b.StatusWarm / b.ComposePs, 0.125, "×", fmt.Sprintf("%.1f ms against %.1f ms", b.StatusWarm, b.ComposePs)},
 		{"tvsctl status, cold, more than warm", b.StatusCold - b.StatusWarm, 150, "ms", fmt.Sprintf("%.1f ms, warm %.1f ms", b.StatusCold, b.StatusWarm)},
 		{"memory of the daemon, resident", float64(b.ResidentKiB) / 1024, 25, "MiB", "VmRSS after all of this"},
+		{"one replica more, 1 → 50 against 1 → 4", b.UpMany / b.UpFew, 1, "×", fmt.Sprintf("%.0f ms against %.0f ms", b.UpMany, b.UpFew)},
+		{"one replica fewer, 50 → 1 against 4 → 1", b.DownMany / b.DownFew, 1, "×", fmt.Sprintf("%.0f ms against %.0f ms", b.DownMany, b.DownFew)},
+		{"memory of the daemon after 50 replicas", float64(b.ManyKiB) / 1024, 40, "MiB", "VmRSS"},
+		{"1,000 status at once on one core, p99, against bare net/http", b.Crowd / b.CrowdBare, 3, "×", fmt.Sprintf("%.0f ms against %.0f ms", b.Crowd, b.CrowdBare)},
 		{"tvsctl on disk", size("tvsctl"), 10, "MiB", ""},
 		{"tvsctld on disk", size("tvsctld"), 20, "MiB", ""},
 	}

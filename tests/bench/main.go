@@ -30,6 +30,15 @@ type Result struct {
 	StatusCold  float64 `json:"status_cold_ms"`
 	ComposePs   float64 `json:"compose_ps_ms"`
 	ResidentKiB int     `json:"resident_kib"`
+	// For one replica more or fewer, up to a few and up to many.
+	UpFew    float64 `json:"up_few_ms"`
+	UpMany   float64 `json:"up_many_ms"`
+	DownFew  float64 `json:"down_few_ms"`
+	DownMany float64 `json:"down_many_ms"`
+	ManyKiB  int     `json:"many_kib"`
+	// 99th percentiles of a thousand at once.
+	Crowd     float64 `json:"crowd_ms"`
+	CrowdBare float64 `json:"crowd_bare_ms"`
 }
 
 const (
@@ -48,7 +57,13 @@ type bench struct {
 func main() {
 	rounds := flag.Int("rounds", 15, "how often each is measured")
 	files := flag.String("files", "", "the compose files, comma separated")
+	peer := flag.String("serve", "", "be a bare server on this socket")
+	reply := flag.String("reply", "", "the file that it answers with")
 	flag.Parse()
+	if *peer != "" {
+		fmt.Fprintln(os.Stderr, "bench:", serve(*peer, *reply))
+		os.Exit(1)
+	}
 	b := &bench{compose: []string{"docker", "compose", "--progress", "quiet"}, engine: &http.Client{Transport: &http.Transport{
 		MaxIdleConnsPerHost: 8,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -114,7 +129,15 @@ func (b *bench) measure(rounds int) (Result, error) {
 		}
 		cold = append(cold, took)
 	}
-	return Result{Rounds: rounds, Tvsctl: median(tvsctl), Compose: median(compose), Floor: median(floor),
+	up, down, after, err := manyReplicas()
+	if err != nil {
+		return Result{}, err
+	}
+	crowd, bare, err := crowded()
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{UpFew: up[to], UpMany: up[many], DownFew: down[to], DownMany: down[many], ManyKiB: after, Crowd: crowd, CrowdBare: bare, Rounds: rounds, Tvsctl: median(tvsctl), Compose: median(compose), Floor: median(floor),
 		StatusWarm: median(warm), StatusCold: median(cold), ComposePs: median(ps), ResidentKiB: resident}, nil
 }
 
@@ -249,17 +272,22 @@ func timed(argv ...string) (time.Duration, error) {
 }
 
 func median(times []time.Duration) float64 {
+	return float64(percentile(times, 50).Microseconds()) / 1000
+}
+
+// percentile is by nearest rank.
+func percentile(times []time.Duration, p int) time.Duration {
 	slices.Sort(times)
-	return float64(times[len(times)/2].Microseconds()) / 1000
+	return times[(len(times)*p+99)/100-1]
 }
 
 // residentSize is what the daemon has resident after all that.
 func residentSize() (int, error) {
-	pid, err := exec.Command("systemctl", "show", "-p", "MainPID", "--value", "tvsctld.service").Output()
+	pid, err := mainPID()
 	if err != nil {
 		return 0, err
 	}
-	status, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/status")
+	status, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0, err
 	}
