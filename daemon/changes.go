@@ -134,7 +134,7 @@ func named(p *dockerops.Project, err error) error {
 // carryOut observes, plans and applies, and keeps what is desired from now on.
 func (s *site) carryOut(ctx context.Context, o *operation) (string, error) {
 	var result string
-	err := s.d.insist(o, func() (err error) {
+	err := s.d.insist(o, false, func() (err error) {
 		result, err = s.attempt(ctx, o)
 		return err
 	})

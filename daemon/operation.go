@@ -318,15 +318,29 @@ func (d *Daemon) awaitDocker(o *operation) error {
 	return nil
 }
 
+// How often what can no longer be taken back is tried, and how long it waits between.
+const (
+	tries    = 3
+	tryAgain = 500 * time.Millisecond
+)
+
 // insist does what it is given, and again, with Docker back, when Docker was lost
-// meanwhile: things are other by then than they were planned.
-func (d *Daemon) insist(o *operation, do func() error) error {
-	for {
+// meanwhile: things are other by then than they were planned. Where there is no way back
+// any more (final, or an UnfinishedError), another failure too is only the first of a few.
+func (d *Daemon) insist(o *operation, final bool, do func() error) error {
+	for try := 1; ; {
 		err := do()
-		if !o.begun || !errors.Is(err, dockerops.ErrUnavailable) {
-			return err
-		}
-		if err := d.awaitDocker(o); err != nil {
+		unfinished := final || errors.As(err, new(*dockerops.UnfinishedError))
+		switch {
+		case err == nil:
+			return nil
+		case o.begun && errors.Is(err, dockerops.ErrUnavailable):
+			if err := d.awaitDocker(o); err != nil {
+				return err
+			}
+		case unfinished && try < tries && pause(d.life, tryAgain):
+			try++
+		default:
 			return err
 		}
 	}

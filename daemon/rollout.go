@@ -139,13 +139,16 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 		}
 	}()
 	if !r.Back {
-		err := s.d.insist(o, func() error { return s.applyRollout(ctx, o, r) })
+		err := s.d.insist(o, false, func() error { return s.applyRollout(ctx, o, r) })
 		if err == nil {
 			return s.rolledOut(context.WithoutCancel(ctx), o, r)
 		}
 		cause := context.Cause(ctx)
 		if errors.Is(err, errSuspended) || errors.Is(cause, errSuspended) {
 			return "", errSuspended
+		}
+		if errors.As(err, new(*dockerops.UnfinishedError)) {
+			return "", s.leftOver(ctx, r, err)
 		}
 		failure := *describeError(err)
 		if cause != nil {
@@ -163,6 +166,18 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 			Hint: fmt.Sprintf("see tvsctl status; tvsctl rollback %s tries again to go back", r.Service)}
 	}
 	return s.ended(context.WithoutCancel(ctx), r.Service, r.Failure)
+}
+
+// leftOver keeps a rollout whose new replicas serve, but whose old ones cannot be removed.
+func (s *site) leftOver(ctx context.Context, r *rollout, err error) error {
+	refusal := *describeError(err)
+	refusal.Message = fmt.Sprintf("the new replicas of %s serve, but the old ones cannot be removed: %s", r.Service, refusal.Message)
+	refusal.Hint = fmt.Sprintf("tvsctl rollout continue %s tries again", r.Service)
+	if p, _, err := s.d.observe(context.WithoutCancel(ctx), s.name); err == nil {
+		r.Retired = r.Stopped(p)
+	}
+	r.Paused, r.Settled = true, r.Count
+	return errors.Join(&refusal, s.keepRollout(r))
 }
 
 // ended tells what a rollout came to that is over.
@@ -237,7 +252,7 @@ func (s *site) goBack(ctx context.Context, o *operation, r *rollout) error {
 		// life would find nothing left to go forward with.
 		s.d.log.error(eventState, "Cannot keep that a rollout goes back: "+err.Error()+".", o.fields())
 	}
-	err := s.d.insist(o, func() error { return s.applyRollout(ctx, o, r) })
+	err := s.d.insist(o, true, func() error { return s.applyRollout(ctx, o, r) })
 	if err != nil {
 		r.Paused = true
 		return errors.Join(err, s.keepRollout(r))

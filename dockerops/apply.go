@@ -140,9 +140,18 @@ func (a *applier) run(ctx context.Context) error {
 		return fmt.Errorf("%w: %v", ErrUnavailable, cause)
 	case before && !a.plan.Staged:
 		return errors.Join(cause, a.takeBack())
+	case !before:
+		return &UnfinishedError{cause}
 	}
 	return cause
 }
+
+// UnfinishedError means that a change is in force, and that some of what it should have
+// ended is still there.
+type UnfinishedError struct{ Err error }
+
+func (e *UnfinishedError) Error() string { return e.Err.Error() }
+func (e *UnfinishedError) Unwrap() error { return e.Err }
 
 // ErrSkipped is the outcome of a step that did not run, or not to its end, because
 // another one failed.

@@ -18,7 +18,7 @@ import (
 )
 
 // faultMark is in every build of tvsctld that a test can end or let fail somewhere.
-const faultMark = "/run/tvsctld-fault/"
+const faultMark = "TVSCTLD_FAULTS"
 
 func TestReleaseHasNoFaults(t *testing.T) {
 	for path, want := range map[string]bool{"../bin/tvsctld": false, "../bin/tests/tvsctld-faults": true} {
@@ -76,7 +76,7 @@ func TestFaultWalk(t *testing.T) {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	m.sh(t, `systemctl stop tvsctld.service; mkdir -p /run/tvsctld-fault /run/systemd/system/tvsctld.service.d
-		printf '[Service]\nRestartSec=20ms\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload
+		printf '[Service]\nRestartSec=20ms\nEnvironment=TVSCTLD_FAULTS=/run/tvsctld-fault\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload
 		tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' -c 'ENV NEXT=1' - app:other`)
 	s := &stack{m: m, name: "walk", port: 3000, env: map[string]string{"ON_TERM": "exit"}, service: "labels: {tvs.rollout.settle: 0s}\n"}
 	s.up(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,15 +14,12 @@ import (
 	"tvsctl/fault"
 )
 
-// A test names in faultFile what shall go wrong, once: "crash before docker create",
-// "fail after docker start 2" (the second one). Every side effect is noted in traceFile
-// while that exists.
-const (
-	faultFile = "/run/tvsctld-fault/next"
-	traceFile = "/run/tvsctld-fault/trace"
-)
-
+// A test names in the file next of the directory $TVSCTLD_FAULTS what shall go wrong, once:
+// "crash before docker create 1", "fail after docker start 2" (the second one). Every
+// side effect is noted in the file trace there, while that exists.
 func init() {
+	dir := os.Getenv("TVSCTLD_FAULTS")
+	faultFile, traceFile := filepath.Join(dir, "next"), filepath.Join(dir, "trace")
 	var mu sync.Mutex
 	seen := map[string]int{} // since the fault was named
 	named := ""
