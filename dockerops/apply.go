@@ -214,6 +214,10 @@ func (a *applier) do(ctx context.Context, s Step) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if s.Kind == StepStop {
+		// Once it is asked for, the engine does it, whoever still waits for that.
+		ctx = context.WithoutCancel(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
 	switch s.Kind {
@@ -222,8 +226,7 @@ func (a *applier) do(ctx context.Context, s Step) error {
 	case StepStart:
 		return a.start(ctx, s)
 	case StepStop:
-		// Once it is asked for, the engine does it, whoever still waits for that.
-		return a.engine.stop(context.WithoutCancel(ctx), s.Container)
+		return a.engine.stop(ctx, s.Container)
 	case StepRemove:
 		return a.remove(ctx, s)
 	}
