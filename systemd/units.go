@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -29,35 +30,95 @@ type UnitState struct {
 // bus may have been restarted since the last one.
 type Units struct{}
 
-// Reload reloads a unit and returns when the job is done.
+// errLost means that the bus, or the manager on it, went away in the middle.
+var errLost = errors.New("lost the system bus")
+
+const (
+	// lossPatience is how long the bus or the manager may be away: both are soon back when
+	// somebody restarted them.
+	lossPatience = 10 * time.Second
+	lossPause    = 100 * time.Millisecond
+	// jobLook is how often the manager is asked whether it still has the job, whose end
+	// may have been told while it was restarted.
+	jobLook = time.Second
+)
+
+// Reload reloads a unit and returns when the job is done. When the bus is lost meanwhile it
+// reloads again: nobody can say what became of the first.
 func (Units) Reload(ctx context.Context, unit string) error {
-	conn, err := connect(ctx)
-	if err != nil {
-		return err
+	return persist(ctx, func(conn *dbus.Conn) error { return reload(ctx, conn, unit) })
+}
+
+// persist does something on a connection, and again on a new one while the bus is lost.
+func persist(ctx context.Context, do func(conn *dbus.Conn) error) error {
+	patient, cancel := context.WithTimeout(ctx, lossPatience)
+	defer cancel()
+	for {
+		conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
+		if err != nil {
+			return fmt.Errorf("cannot reach the system bus: %v", err)
+		}
+		err = do(conn)
+		conn.Close()
+		if !errors.Is(err, errLost) {
+			return err
+		}
+		select {
+		case <-time.After(lossPause):
+		case <-patient.Done():
+			return err
+		}
 	}
-	defer conn.Close()
+}
+
+// lost makes an error errLost where it says that nobody heard the call, or that its
+// answer is lost.
+func lost(ctx context.Context, doing string, err error) error {
+	var answer dbus.Error
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !errors.As(err, &answer):
+		return fmt.Errorf("cannot %s: %w (%v)", doing, errLost, err)
+	}
+	switch name := strings.TrimPrefix(answer.Name, "org.freedesktop.DBus.Error."); {
+	case name == "ServiceUnknown", name == "NameHasNoOwner", name == "NoReply", name == "Disconnected", name == "Timeout", strings.HasPrefix(name, "Spawn"):
+		return fmt.Errorf("cannot %s: %w (%v)", doing, errLost, err)
+	}
+	return fmt.Errorf("cannot %s: %v", doing, err)
+}
+
+func reload(ctx context.Context, conn *dbus.Conn, unit string) error {
 	// The job can be done before its path is known, so listen first.
 	jobs := make(chan *dbus.Signal, 64)
 	conn.Signal(jobs)
 	object := conn.Object(busName, managerPath)
-	if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"),
-		dbus.WithMatchObjectPath(managerPath)); err != nil {
-		return fmt.Errorf("cannot follow jobs: %v", err)
+	err := conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(managerPath))
+	if err == nil {
+		err = object.CallWithContext(ctx, manager+".Subscribe", 0).Err
 	}
-	if err := object.CallWithContext(ctx, manager+".Subscribe", 0).Err; err != nil {
-		return fmt.Errorf("cannot follow jobs: %v", err)
+	if err != nil {
+		return lost(ctx, "follow jobs", err)
 	}
 	var job dbus.ObjectPath
 	if err := object.CallWithContext(ctx, manager+".ReloadUnit", 0, unit, "replace").Store(&job); err != nil {
-		return fmt.Errorf("cannot reload %s: %v", unit, err)
+		return lost(ctx, "reload "+unit, err)
 	}
+	look := time.NewTicker(jobLook)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-look.C:
+			if err := conn.Object(busName, job).CallWithContext(ctx, properties+".Get", 0, busName+".Job", "Id").Err; err != nil && len(jobs) == 0 {
+				return fmt.Errorf("cannot reload %s: %w (its job has gone)", unit, errLost)
+			}
 		case signal, open := <-jobs:
 			if !open {
-				return errors.New("lost the system bus while reloading " + unit)
+				return fmt.Errorf("cannot reload %s: %w", unit, errLost)
 			}
 			var id uint32
 			var path dbus.ObjectPath
@@ -74,15 +135,18 @@ func (Units) Reload(ctx context.Context, unit string) error {
 }
 
 // State returns the state of a unit.
-func (Units) State(ctx context.Context, unit string) (UnitState, error) {
-	conn, err := connect(ctx)
-	if err != nil {
-		return UnitState{}, err
-	}
-	defer conn.Close()
+func (Units) State(ctx context.Context, unit string) (state UnitState, err error) {
+	err = persist(ctx, func(conn *dbus.Conn) error {
+		state, err = unitState(ctx, conn, unit)
+		return lost(ctx, "look at "+unit, err)
+	})
+	return state, err
+}
+
+func unitState(ctx context.Context, conn *dbus.Conn, unit string) (UnitState, error) {
 	var path dbus.ObjectPath
 	if err := conn.Object(busName, managerPath).CallWithContext(ctx, manager+".LoadUnit", 0, unit).Store(&path); err != nil {
-		return UnitState{}, fmt.Errorf("cannot look at %s: %v", unit, err)
+		return UnitState{}, err
 	}
 	object := conn.Object(busName, path)
 	var state UnitState
@@ -98,7 +162,7 @@ func (Units) State(ctx context.Context, unit string) (UnitState, error) {
 		{busName + ".Service", "MainPID", &pid},
 	} {
 		if err := object.CallWithContext(ctx, properties+".Get", 0, p.iface, p.name).Store(p.into); err != nil {
-			return UnitState{}, fmt.Errorf("cannot look at %s: %v", unit, err)
+			return UnitState{}, err
 		}
 	}
 	state.MainPID = int(pid)
@@ -106,12 +170,4 @@ func (Units) State(ctx context.Context, unit string) (UnitState, error) {
 		state.Since = time.UnixMicro(int64(since))
 	}
 	return state, nil
-}
-
-func connect(ctx context.Context) (*dbus.Conn, error) {
-	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach the system bus: %v", err)
-	}
-	return conn, nil
 }
