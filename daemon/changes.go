@@ -59,11 +59,7 @@ func (d *Daemon) change(r *http.Request, dryRun bool, kind string, request any) 
 	if dryRun {
 		return ipc.Plan{Project: p.Name, Summary: want.summary, Steps: describeSteps(plan)}, nil
 	}
-	verb := kind
-	if verb == "adjust" {
-		verb = "scale"
-	}
-	return d.launch(r.Context(), d.site(name), verb, want.summary, j)
+	return d.launch(r.Context(), d.site(name), j.verb(), want.summary, j)
 }
 
 // plan observes a project and plans a job, from what was decided if it was.
@@ -86,7 +82,7 @@ func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Proje
 			return fail(err)
 		}
 		if j.Kind != "restore" { // which touches nothing that a rollout has set aside
-			if err := kept.heldBack(j.Kind, slices.Sorted(maps.Keys(want.request.Goals))...); err != nil {
+			if err := kept.heldBack(p, j.verb(), slices.Sorted(maps.Keys(want.request.Goals))...); err != nil {
 				return fail(err)
 			}
 		}

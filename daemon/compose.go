@@ -103,7 +103,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	}
 	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
 	kept := s.d.state.project(s.name)
-	if err := kept.heldBack("bring up", slices.Sorted(maps.Keys(kept.Rollouts))...); err != nil {
+	if err := kept.heldBack(before, "bring up", slices.Sorted(maps.Keys(kept.Rollouts))...); err != nil {
 		return "", err
 	}
 	known, err := compose.Config(ctx)

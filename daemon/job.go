@@ -51,6 +51,14 @@ func newJob(kind string, request any) (job, error) {
 	return job{Kind: kind, Request: text}, err
 }
 
+// verb is what a person calls it.
+func (j job) verb() string {
+	if j.Kind == "adjust" {
+		return "scale"
+	}
+	return j.Kind
+}
+
 // change makes of a job the change that it is.
 func (j job) change() (change, error) {
 	make, known := changes[j.Kind]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -21,6 +22,9 @@ type peer struct {
 	Groups []uint32
 	itself bool // the daemon, acting without anybody's command
 }
+
+// privileged reports whether the peer is root, or the user that the daemon runs as.
+func (p peer) privileged() bool { return p.UID == 0 || p.UID == uint32(os.Geteuid()) }
 
 // overflowID is what the kernel shows for ids that have no meaning here.
 const overflowID = 65534

@@ -43,6 +43,18 @@ func postRollout(d *Daemon, r *http.Request) (any, error) {
 	return d.replacement(r, request.DryRun, "rollout", request)
 }
 
+// mayUse refuses an image of another repository to all but root: it would run with what
+// the service may do.
+func mayUse(r *http.Request, want decision, image string) error {
+	who, known := peerOf(r.Context())
+	now := dockerops.Repository(want.rollout.From.Config.Image)
+	if image == "" || known && who.privileged() || dockerops.Repository(image) == now {
+		return nil
+	}
+	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot roll out %s to %s: only root may give it an image other than %s:TAG", want.rollout.Service, image, now),
+		Hint: "ask the administrator of this host"}
+}
+
 func postRestart(d *Daemon, r *http.Request) (any, error) {
 	var request ipc.RestartRequest
 	if err := read(r, &request); err != nil {
@@ -80,6 +92,11 @@ func (d *Daemon) replacement(r *http.Request, dryRun bool, kind string, request 
 	p, want, err := d.decideRollout(r.Context(), name, j)
 	if err != nil {
 		return nil, err
+	}
+	if request, is := request.(ipc.RolloutRequest); is {
+		if err := mayUse(r, want, request.Image); err != nil {
+			return nil, err
+		}
 	}
 	if dryRun {
 		steps := []ipc.Step{}
@@ -238,7 +255,7 @@ func (s *site) applyRollout(ctx context.Context, o *operation, r *rollout) error
 	if err != nil {
 		return err
 	}
-	if p.Service(r.Service) == nil {
+	if p.Service(r.Service) == nil && !r.Back {
 		return &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("all replicas of %s have been removed by somebody else", r.Service)}
 	}
 	plan := r.plan(p)
@@ -310,10 +327,11 @@ func (s *site) rolledOut(ctx context.Context, o *operation, r *rollout) (string,
 	return result, err
 }
 
-// heldBack refuses a change of services in the middle of a rollout.
-func (k projectState) heldBack(verb string, services ...string) error {
+// heldBack refuses a change of services in the middle of a rollout. One whose new replicas
+// somebody else has removed is over.
+func (k projectState) heldBack(p *dockerops.Project, verb string, services ...string) error {
 	for _, name := range services {
-		if r := k.Rollouts[name]; r != nil && r.Paused {
+		if r := k.Rollouts[name]; r != nil && r.Paused && r.Begun(p) {
 			return &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot %s %s: a rollout of it holds (operation %s)", verb, name, r.Operation),
 				Hint: fmt.Sprintf("tvsctl rollout continue %s, or tvsctl rollback %s", name, name)}
 		}

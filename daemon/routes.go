@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -112,9 +111,8 @@ func (d *Daemon) handler() http.Handler {
 
 func (d *Daemon) allow(route route, r *http.Request) error {
 	p, known := peerOf(r.Context())
-	privileged := known && (p.UID == 0 || p.UID == uint32(os.Geteuid()))
 	switch {
-	case privileged && route.access != accessNone:
+	case known && p.privileged() && route.access != accessNone:
 		return nil
 	case known && route.access == accessMembers && p.in(d.group):
 		return nil

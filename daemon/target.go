@@ -81,7 +81,7 @@ func (d *Daemon) newTarget(p *dockerops.Project, kept projectState, request ipc.
 	if request.MaxSurge < 0 || request.MaxSurge > ipc.MaxReplicas || request.PauseAfter < 0 {
 		return nil, badRequest("cannot %s %s: a number of replicas is from 1 to %d", verb, request.Service, ipc.MaxReplicas)
 	}
-	if err := kept.heldBack(verb, request.Service); err != nil {
+	if err := kept.heldBack(p, verb, request.Service); err != nil {
 		return nil, err
 	}
 	if err := named(p, dockerops.CheckRollout(p, request.Service)); err != nil {

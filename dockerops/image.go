@@ -28,6 +28,15 @@ var imageReference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}$`)
 // ValidImage reports whether an image could be called so.
 func ValidImage(reference string) bool { return imageReference.MatchString(reference) }
 
+// Repository is an image's name without its tag and digest.
+func Repository(reference string) string {
+	name, _, _ := strings.Cut(reference, "@")
+	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
+		name = name[:colon]
+	}
+	return name
+}
+
 // Image returns the image of that name or id, or nil when this host does not have it.
 func (e *Engine) Image(ctx context.Context, reference string) (*Image, error) {
 	if err := e.negotiate(ctx); err != nil {

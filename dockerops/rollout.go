@@ -59,6 +59,16 @@ func (r Rollout) Stopped(p *Project) []string {
 	return ids
 }
 
+// Begun reports whether any of its new replicas is there.
+func (r Rollout) Begun(p *Project) bool {
+	service := p.Service(r.Service)
+	if service == nil {
+		return false
+	}
+	_, fresh := r.divide(service)
+	return len(fresh) > 0
+}
+
 // Retire sets aside replaced replicas that do not run. They are kept only to be brought
 // back, and count no more.
 func (p *Project) Retire(name string, ids []string) {
