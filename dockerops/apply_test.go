@@ -19,6 +19,7 @@ type nginxStub struct {
 	engine     *enginetest.Engine
 	publishErr error
 	drain      func(ctx context.Context) error
+	onPublish  func()
 
 	mu       sync.Mutex
 	held     map[string]bool
@@ -62,6 +63,9 @@ func (n *nginxStub) Publish(_ context.Context, join, retire []string) error {
 		return strings.Join(slices.Compact(list), ",")
 	}
 	n.calls = append(n.calls, "publish +"+names(join)+" -"+names(retire))
+	if n.onPublish != nil {
+		n.onPublish()
+	}
 	return n.publishErr
 }
 

@@ -58,6 +58,12 @@ func TestComposeArguments(t *testing.T) {
 		{func(c Compose) error { return c.Down(t.Context()) }, []string{"down"}},
 		{func(c Compose) error { return c.Scale(t.Context(), "webapp", 4) },
 			[]string{"up", "--detach", "--no-deps", "--no-recreate", "--scale", "webapp=4", "webapp"}},
+		{func(c Compose) error { return c.Create(t.Context(), "webapp", 4) },
+			[]string{"up", "--no-start", "--no-deps", "--no-recreate", "--scale", "webapp=4", "webapp"}},
+		{func(c Compose) error {
+			c.Override = "services: {}\n"
+			return c.Down(t.Context())
+		}, []string{"--file", "-", "down"}},
 	} {
 		arguments := fakeDocker(t, "exit 0")
 		if err := c.run(compose); err != nil {
@@ -124,7 +130,8 @@ func TestComposeRunsNothingUntrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	compose.Line = func(s string) { t.Errorf("line %q", s) }
-	for _, err := range []error{compose.Up(t.Context(), false, nil), compose.Down(t.Context()), compose.Scale(t.Context(), "webapp", 2)} {
+	for _, err := range []error{compose.Up(t.Context(), false, nil), compose.Down(t.Context()), compose.Scale(t.Context(), "webapp", 2),
+		compose.Create(t.Context(), "webapp", 2)} {
 		var untrusted *ComposeError
 		if !errors.As(err, &untrusted) || !untrusted.Untrusted {
 			t.Errorf("err %v", err)
@@ -137,6 +144,12 @@ func TestComposeHash(t *testing.T) {
 	if hash, err := declared(t).Hash(t.Context(), "webapp"); hash != "0123abcd" || err != nil {
 		t.Errorf("%q, %v", hash, err)
 	}
+	fakeDocker(t, "echo webapp; cat") // the further file
+	compose := declared(t)
+	compose.Override = "of-the-override"
+	if hash, err := compose.Hash(t.Context(), "webapp"); hash != "of-the-override" || err != nil {
+		t.Errorf("%q, %v", hash, err)
+	}
 	fakeDocker(t, "echo nothing of the kind")
 	if _, err := declared(t).Hash(t.Context(), "webapp"); err == nil {
 		t.Error("no error")
@@ -146,7 +159,7 @@ func TestComposeHash(t *testing.T) {
 func TestComposeConfig(t *testing.T) {
 	arguments := fakeDocker(t, `echo 'level=warning' >&2; cat <<'END'
 {"services": {
-  "plain": {"deploy": {"resources": {}}, "configs": [{"source": "file"}]},
+  "plain": {"image": "app:2", "deploy": {"resources": {}}, "configs": [{"source": "file"}]},
   "fixed": {"deploy": {"replicas": 0}},
   "hooked": {"post_start": [{"command": ["x"]}]},
   "configured": {"configs": [{"source": "text"}]},
@@ -160,7 +173,7 @@ END`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]ServiceConfig{"plain": {}, "fixed": {Replicas: true},
+	want := map[string]ServiceConfig{"plain": {Image: "app:2"}, "fixed": {Replicas: true},
 		"hooked":     {ComposeOnly: "it has post_start hooks"},
 		"configured": {ComposeOnly: "compose writes the config text into its containers"},
 		"secret":     {ComposeOnly: "compose writes the secret env into its containers"}}

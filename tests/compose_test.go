@@ -113,6 +113,7 @@ func TestDrift(t *testing.T) {
 // TestNothingComesBack: after docker compose down nothing of the project comes
 // back, neither by itself nor with the machine; what was up does, as desired.
 func TestNothingComesBack(t *testing.T) {
+	t.Parallel()
 	m := own(t, "reboot")
 	if err := m.install(); err != nil {
 		t.Fatal(err)

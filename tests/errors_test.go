@@ -106,6 +106,7 @@ func TestBadRequests(t *testing.T) {
 
 // TestMissingParts: Docker down, no compose plugin, no socket.
 func TestMissingParts(t *testing.T) {
+	t.Parallel()
 	m := own(t, "missing")
 	if err := m.install(); err != nil {
 		t.Fatal(err)
@@ -141,6 +142,7 @@ func TestMissingParts(t *testing.T) {
 // TestWhoMayUseIt: root and members of group tvs, and nobody else; a member needs no
 // group docker.
 func TestWhoMayUseIt(t *testing.T) {
+	t.Parallel()
 	m := own(t, "access")
 	if err := m.install(); err != nil {
 		t.Fatal(err)

@@ -79,6 +79,7 @@ func TestUnhealthyReplicaLeaves(t *testing.T) {
 // TestRestartsLeaveNoStaleAddress: after dockerd or nginx was restarted, nginx
 // serves the addresses that the replicas have now.
 func TestRestartsLeaveNoStaleAddress(t *testing.T) {
+	t.Parallel()
 	m := own(t, "dockerd")
 	if err := m.install(); err != nil {
 		t.Fatal(err)
@@ -102,6 +103,7 @@ func TestRestartsLeaveNoStaleAddress(t *testing.T) {
 // TestRestoreAfterDocker: replicas without a restart policy come back with Docker,
 // but for those that somebody stopped before.
 func TestRestoreAfterDocker(t *testing.T) {
+	t.Parallel()
 	m := own(t, "restore")
 	if err := m.install(); err != nil {
 		t.Fatal(err)

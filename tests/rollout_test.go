@@ -150,6 +150,7 @@ func TestRolloutToChangedFile(t *testing.T) {
 // TestCanary: a rollout that holds goes on holding over restarts of the daemon and of the
 // machine, keeps others from changing the service, and goes on or back.
 func TestCanary(t *testing.T) {
+	t.Parallel()
 	m := own(t, "canary")
 	if err := m.install(); err != nil {
 		t.Fatal(err)

@@ -91,6 +91,7 @@ echo $failed`))
 // TestInstallation: it can be repeated, upgrades without refusing a client, and
 // its removal leaves nothing but the state.
 func TestInstallation(t *testing.T) {
+	t.Parallel()
 	m := own(t, "install")
 	const list = `find /etc /opt /run/tvs* /usr/local /var/lib/tvsctld -not -path '/etc/default*' 2>/dev/null | grep -v '^/etc/\(group\|gshadow\|subgid\|passwd\|subuid\)-\?$' | sort`
 	before := m.sh(t, list)
@@ -149,6 +150,7 @@ func hostStack(t *testing.T, m *machine) *stack {
 
 // TestHostNginx: nginx is a unit of the host, and the project's file names it.
 func TestHostNginx(t *testing.T) {
+	t.Parallel()
 	m := own(t, "hostnginx")
 	if err := m.install(); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // TestKilledDaemon: the daemon is killed at any moment of a change, under load; the
 // next one takes the change up and ends it, nothing is left over, and no request fails.
 func TestKilledDaemon(t *testing.T) {
+	t.Parallel()
 	m := own(t, "killed")
 	if err := m.install(); err != nil {
 		t.Fatal(err)

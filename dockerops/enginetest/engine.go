@@ -36,7 +36,7 @@ type Container struct {
 
 // Engine is the fake. Its hooks are set before it is used.
 type Engine struct {
-	// Images are the ids of the images by name.
+	// Images are the ids of the images by name. Once it is used, SetImage changes them.
 	Images map[string]string
 	// OnStart is called when a container has been started; by default it just runs.
 	OnStart func(*Container)
@@ -51,12 +51,14 @@ type Engine struct {
 
 	mu         sync.Mutex
 	containers []*Container
+	defaults   map[string]map[string]any // of images, by id
 	calls      []string
 	faults     map[string]fault
 	before     map[string]func()
 	execs      map[string]*exec
 	followers  map[chan []byte]bool
 	number     int
+	cleared    []string
 }
 
 type fault struct {
@@ -75,7 +77,7 @@ func Start(t testing.TB, api string) *Engine {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	e := &Engine{t: t, api: api, socket: filepath.Join(dir, "s"), Images: map[string]string{"web": "sha256:web"},
-		faults: map[string]fault{}, before: map[string]func(){}, execs: map[string]*exec{}, followers: map[chan []byte]bool{}}
+		defaults: map[string]map[string]any{}, faults: map[string]fault{}, before: map[string]func(){}, execs: map[string]*exec{}, followers: map[chan []byte]bool{}}
 	e.Up()
 	t.Cleanup(e.Down)
 	if setter, ok := t.(interface{ Setenv(key, value string) }); ok {
@@ -175,6 +177,13 @@ func (e *Engine) Calls() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.calls)
+}
+
+// Cleared returns the containers that were removed with their anonymous volumes.
+func (e *Engine) Cleared() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.cleared)
 }
 
 // Names returns the containers as "NAME STATE", sorted.

@@ -105,9 +105,10 @@ func (e *Engine) create(w http.ResponseWriter, r *http.Request) {
 		Labels: map[string]string{}, Networks: map[string]map[string]any{}}
 	c.Image, _ = body["Image"].(string)
 	c.HostConfig, _ = body["HostConfig"].(map[string]any)
-	if c.ImageID = e.Images[c.Image]; c.ImageID == "" {
+	if c.ImageID = e.imageID(c.Image); c.ImageID == "" {
 		c.ImageID = c.Image
 	}
+	merge(body, e.defaults[c.ImageID])
 	labels, _ := body["Labels"].(map[string]any)
 	for key, value := range labels {
 		c.Labels[key] = fmt.Sprint(value)
@@ -142,17 +143,6 @@ func (e *Engine) connect(w http.ResponseWriter, r *http.Request, network string)
 		e.mu.Lock()
 		c.Networks[network] = body.EndpointConfig
 		e.mu.Unlock()
-	}
-}
-
-func (e *Engine) image(w http.ResponseWriter, name string) {
-	if !e.enter(w, "inspect image "+name) {
-		return
-	}
-	if id := e.Images[name]; id != "" {
-		reply(w, http.StatusOK, map[string]any{"Id": id})
-	} else {
-		refuse(w, http.StatusNotFound, "No such image: "+name)
 	}
 }
 
@@ -194,6 +184,9 @@ func (e *Engine) act(w http.ResponseWriter, r *http.Request, id, verb string) {
 		if c.State == "running" && r.FormValue("force") != "1" {
 			refuse(w, http.StatusConflict, "cannot remove a running container")
 			return
+		}
+		if r.FormValue("v") == "1" {
+			e.cleared = append(e.cleared, c.Name)
 		}
 		e.drop(c)
 		w.WriteHeader(http.StatusNoContent)
