@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
-
-	"tvsctl/fault"
 )
 
 // parallel bounds the calls that one change has under way at the engine.
@@ -305,14 +303,6 @@ func (a *applier) start(ctx context.Context, s Step) error {
 	return &NotReadyError{Replica: s.Replica, Text: "cannot be started: " + err.Error()}
 }
 
-// Start starts a container that exists.
-func (e *Engine) Start(ctx context.Context, id string) error {
-	if err := e.negotiate(ctx); err != nil {
-		return explain(err)
-	}
-	return explain(fault.Do("docker start", func() error { return e.api.ContainerStart(ctx, id, container.StartOptions{}) }))
-}
-
 func (a *applier) made(replica, id string, undo Step) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -397,19 +387,4 @@ func (a *applier) takeBack() error {
 	}
 	group.Wait()
 	return errors.Join(errs...)
-}
-
-func (e *Engine) stop(ctx context.Context, id string) error {
-	return ignoreMissing(fault.Do("docker stop", func() error { return e.api.ContainerStop(ctx, id, container.StopOptions{}) }))
-}
-
-func (e *Engine) remove(ctx context.Context, id string, options container.RemoveOptions) error {
-	return fault.Do("docker remove", func() error { return e.api.ContainerRemove(ctx, id, options) })
-}
-
-func ignoreMissing(err error) error {
-	if isNotFound(err) {
-		return nil
-	}
-	return explain(err)
 }

@@ -1,10 +1,8 @@
 package dockerops
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // Creator says who creates the new replicas of a rollout.
@@ -231,62 +229,6 @@ func stepOf(service *Service, r Replica) Step {
 	return Step{Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}
 }
 
-// PlanBack returns the steps that lead back from any point of a rollout: the old
-// replicas that ran run again and serve, then the new ones leave and are removed with the
-// anonymous volumes that were made for them. Where an old one is gone, a new one stays.
-func PlanBack(p *Project, r Rollout) *Plan {
-	b := &planner{project: p, plan: &Plan{Project: p.Name, Staged: true}, ready: map[string][]int{}, started: map[string]int{}}
-	service := p.Service(r.Service)
-	if service == nil {
-		return b.plan
-	}
-	old, fresh := r.divide(service)
-	gone := 0
-	for _, ran := range r.Old {
-		if ran {
-			gone++
-		}
-	}
-	for _, replica := range old {
-		if r.Old[replica.ID] {
-			gone--
-		}
-	}
-	fresh = fresh[min(gone, len(fresh)):]
-	publish := Step{Kind: StepPublish}
-	var last []int
-	for _, replica := range old {
-		switch step := stepOf(service, replica); {
-		case !r.Old[replica.ID]:
-		case startable(replica):
-			last = append(last, b.add(step.as(StepReady), b.add(step.as(StepStart))))
-		default:
-			publish.Joins = append(publish.Joins, replica.ID)
-		}
-	}
-	for _, replica := range fresh {
-		if occupied(replica) {
-			publish.Retires = append(publish.Retires, replica.ID)
-		}
-	}
-	if _, balanced := p.Backends[r.Service]; balanced && len(last)+len(publish.Retires) > 0 {
-		last = []int{b.add(publish, last...)}
-		if len(publish.Retires) > 0 {
-			b.plan.Drain = []string{r.Service}
-			last = []int{b.add(Step{Kind: StepDrain}, last...)}
-		}
-	}
-	for _, replica := range slices.Backward(fresh) {
-		step, needs := stepOf(service, replica), last
-		if occupied(replica) {
-			needs = []int{b.add(step.as(StepStop), last...)}
-		}
-		step.Volumes = true
-		b.add(step.as(StepRemove), needs...)
-	}
-	return b.plan
-}
-
 // CheckRollout tells whether a second replica of the service can stand beside the
 // first, which a rollout needs.
 func CheckRollout(p *Project, name string) error {
@@ -313,45 +255,4 @@ func CheckRollout(p *Project, name string) error {
 		}
 	}
 	return nil
-}
-
-// Settle returns when the replica has gone on running for d. When it ends, is started
-// again or turns unhealthy before, the answer is a NotReadyError.
-func (e *Engine) Settle(ctx context.Context, id string, d time.Duration) error {
-	changed, cancel := e.Subscribe(id)
-	defer cancel()
-	first, err := e.Look(ctx, id)
-	if err != nil {
-		return err
-	}
-	end := time.NewTimer(d)
-	defer end.Stop()
-	for r, over := first, false; ; {
-		switch {
-		case !r.Running():
-			return e.notReady(ctx, r, fmt.Sprintf("exited with code %d within %v of being ready", r.ExitCode, d))
-		case !r.Started.Equal(first.Started):
-			return e.notReady(ctx, r, fmt.Sprintf("ended and was started again within %v of being ready", d))
-		case r.Health == "unhealthy":
-			return e.notReady(ctx, r, fmt.Sprintf("turned unhealthy within %v of being ready", d))
-		case over:
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-end.C:
-			over = true // as a last look says
-		case <-changed:
-		}
-		next, err := e.Look(ctx, id)
-		switch {
-		case err == ErrGone:
-			return &NotReadyError{Replica: r.Name, Text: "was removed by somebody else"}
-		case err == nil:
-			r = next
-		case over:
-			return err
-		} // with the engine away, the next event or the end decides
-	}
 }

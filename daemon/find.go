@@ -1,0 +1,59 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tvsctl/ipc"
+)
+
+// findOperation returns a running or recent operation, or a record from the state.
+// An id may be shortened while it is unambiguous.
+func (d *Daemon) findOperation(id string) (*operation, ipc.Operation, error) {
+	d.mu.Lock()
+	var live []*operation
+	for _, o := range d.running {
+		live = append(live, o)
+	}
+	live = append(live, d.recent...)
+	d.mu.Unlock()
+	found := map[string]ipc.Operation{}
+	var running *operation
+	for _, record := range d.state.history() {
+		if id != "" && strings.HasPrefix(record.ID, id) {
+			found[record.ID] = record
+		}
+	}
+	for _, o := range live {
+		if record := o.snapshot(); id != "" && strings.HasPrefix(record.ID, id) {
+			found[record.ID], running = record, o
+		}
+	}
+	if len(found) != 1 {
+		text := "there is no operation " + strconv.Quote(id)
+		if len(found) > 1 {
+			text = fmt.Sprintf("%d operations begin with %s", len(found), strconv.Quote(id))
+		}
+		return nil, ipc.Operation{}, &ipc.Error{Code: ipc.CodeUnknownOperation, Message: text, Hint: "see tvsctl ops"}
+	}
+	for _, record := range found {
+		return running, record, nil
+	}
+	panic("unreachable")
+}
+
+// runningIn returns the unfinished operations of a project, oldest first.
+func (d *Daemon) runningIn(project string) []ipc.Operation {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []ipc.Operation{}
+	for _, o := range d.running {
+		if record := o.snapshot(); record.Project == project {
+			list = append(list, record)
+		}
+	}
+	slices.SortFunc(list, func(a, b ipc.Operation) int { return a.Queued.Compare(b.Queued) })
+	return list
+}
