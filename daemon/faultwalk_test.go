@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tvsctl/dockerops/enginetest"
 	"tvsctl/ipc"
 )
 
@@ -107,7 +108,7 @@ func newFaultWalk(t *testing.T, program string) *faultWalk {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	w := &faultWalk{stack: newStackWithout(t), program: program, dir: dir, state: filepath.Join(dir, "state"), socket: filepath.Join(dir, "s")}
-	w.Container("tvs-webapp-1").Labels["tvs.rollout.settle"] = "0s"
+	w.Update("tvs-webapp-1", "update", func(c *enginetest.Container) { c.Labels["tvs.rollout.settle"] = "0s" })
 	w.Images["next"] = "sha256:next"
 	w.Client = ipc.NewClient(w.socket)
 	w.live(t)

@@ -83,6 +83,7 @@ type rig struct {
 	*enginetest.Engine
 	client *Engine
 	nginx  *nginxStub
+	onEnd  func(Step) // of a step
 
 	mu       sync.Mutex
 	outcomes map[string]string // of the steps, by their text
@@ -114,6 +115,9 @@ func (r *rig) apply(t *testing.T, request Request, composer Composer) error {
 	return r.client.Apply(t.Context(), p, MakePlan(p, request), r.nginx, composer, func(s Step, ended bool, err error) {
 		if !ended {
 			return
+		}
+		if r.onEnd != nil {
+			r.onEnd(s)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -103,6 +103,10 @@ func TestSameAndMadeFrom(t *testing.T) {
 	if !spec.MadeFrom(r) || !spec.Same(newSpec(sibling())) {
 		t.Error("it is not its own")
 	}
+	renamed := newSpec(sibling())
+	if renamed.Config.Image = "sha256:aaa"; renamed.Same(spec) {
+		t.Error("another name of the image makes no difference")
+	}
 	for name, change := range map[string]func(*Replica){"image": func(r *Replica) { r.Image = "sha256:aaa" },
 		"id": func(r *Replica) { r.ImageID = "sha256:bbb" }, "hash": func(r *Replica) { r.ConfigHash = "" }} {
 		other := r

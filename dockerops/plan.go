@@ -39,7 +39,8 @@ type Step struct {
 	// Retires are the containers that StepPublish takes out, Joins those that it lets
 	// in beside the ones that the plan starts.
 	Retires, Joins []string
-	Volumes        bool // StepRemove removes anonymous volumes too
+	Without        string // of StepPublish: the names of those that leave, where that is all it does
+	Volumes        bool   // StepRemove removes anonymous volumes too
 	Needs          []int
 }
 
@@ -55,6 +56,9 @@ func (s Step) Text() string {
 	case StepReady:
 		return fmt.Sprintf("wait until %s is ready", s.Replica)
 	case StepPublish:
+		if s.Without != "" {
+			return fmt.Sprintf("take %s out of nginx", s.Without)
+		}
 		return "publish to nginx"
 	case StepDrain:
 		return "drain requests in flight"

@@ -3,6 +3,7 @@ package dockerops
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Creator says who creates the new replicas of a rollout.
@@ -151,7 +152,8 @@ func (g *roller) exchange(after []int, from, to int, leaving []Replica) []int {
 	up, steps := g.bringUp(after, from, to)
 	_, balanced := g.project.Backends[g.service.Name]
 	settle := g.service.Settings.Settle
-	if balanced && (settle > 0 || len(leaving) == 0) {
+	joins := balanced && (settle > 0 || len(leaving) == 0)
+	if joins {
 		up = []int{g.add(Step{Kind: StepPublish}, up...)}
 	}
 	if settle > 0 {
@@ -171,8 +173,12 @@ func (g *roller) exchange(after []int, from, to int, leaving []Replica) []int {
 	}
 	if balanced {
 		publish := Step{Kind: StepPublish}
+		var names []string
 		for _, replica := range leaving {
-			publish.Retires = append(publish.Retires, replica.ID)
+			publish.Retires, names = append(publish.Retires, replica.ID), append(names, replica.Name)
+		}
+		if joins {
+			publish.Without = strings.Join(names, ", ")
 		}
 		g.plan.Drain = []string{g.service.Name}
 		up = []int{g.add(Step{Kind: StepDrain}, g.add(publish, up...))}

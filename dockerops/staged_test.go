@@ -52,6 +52,9 @@ func (r *rig) roll(ctx context.Context, t *testing.T, rollout Rollout, back bool
 		if !ended {
 			return
 		}
+		if r.onEnd != nil {
+			r.onEnd(s)
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.outcomes[s.Text()] = "done"; err != nil {
@@ -77,7 +80,7 @@ func TestApplyRollout(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	if got := r.outcomes["see that tvs-webapp-4 goes on running for 10ms"]; got != "done" || len(r.outcomes) != 14 {
+	if got := r.outcomes["see that tvs-webapp-4 goes on running for 10ms"]; got != "done" || len(r.outcomes) != 16 {
 		t.Errorf("outcomes %q", r.outcomes)
 	}
 	if cleared := r.Cleared(); len(cleared) != 0 {
@@ -197,7 +200,7 @@ func TestStagedCanceled(t *testing.T) {
 func TestStagedRemovalsComplete(t *testing.T) {
 	r, rollout := rollRig(t, "0s")
 	ctx, cancel := context.WithCancel(t.Context())
-	r.Before("remove tvs-webapp-2", cancel)
+	r.Before("stop tvs-webapp-2", cancel) // the last one
 	if err := r.roll(ctx, t, rollout, false, nil); err != nil {
 		t.Errorf("err %v", err)
 	}
@@ -231,10 +234,14 @@ func TestApplyLosesTheEngine(t *testing.T) {
 						r.Up()
 					}
 				})
+				r.onEnd = func(s Step) {
+					if s.Kind == StepStart {
+						<-over // and the engine perhaps back
+					}
+				}
 				if err := apply(r, rollout); !errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("err %v", err)
 				}
-				<-over
 				if calls := r.Calls(); len(calls) != 2 {
 					t.Errorf("calls %q", calls)
 				}
@@ -243,6 +250,27 @@ func TestApplyLosesTheEngine(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// In a later life compose still counts, but nobody takes what has retired for new.
+func TestStagedComposeBesideRetiredOnes(t *testing.T) {
+	r, rollout := rollRig(t, "0s")
+	rollout.Spec, rollout.Creator, rollout.Hold = nil, ByComposeFirst, 1
+	r.Update("tvs-webapp-1", "die", func(c *enginetest.Container) { c.State, c.Health = "exited", "" })
+	composer := composerStub(func(_ string, count int) error {
+		if count != 3 {
+			t.Errorf("create up to %d", count)
+		}
+		r.Add("webapp", 3, func(c *enginetest.Container) { c.State, c.Labels[labelSettle] = "created", "0s" })
+		return nil
+	})
+	if err := r.roll(t.Context(), t, rollout, false, composer); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "nginx", r.nginx.calls, "hold new webapp above 2", "publish +tvs-webapp-3/running -")
+	if r.nginx.held["tvs-webapp-1"] {
+		t.Errorf("held %v", r.nginx.held)
 	}
 }
 

@@ -146,7 +146,7 @@ func TestIdleExitUnderFire(t *testing.T) {
 		return strings.Count(m.must(t, "journalctl", "-u", "tvsctld", "-o", "cat", "--no-pager"), "serves /run")
 	}
 	before := starts()
-	c := m.clients(t, "-good", "60", "-bursts", "167", "-pause", "44ms", "-jitter", "14ms")
+	c := m.clients(t, "-path", "/operations", "-good", "60", "-bursts", "167", "-pause", "48ms", "-jitter", "14ms")
 	n := starts() - before
 	t.Logf("%d commands against an idle time of 50 ms: %d answered, %d starts of the daemon, p99 %.0f ms", c.Good.Sent, c.Good.OK, n, c.Good.P99)
 	if c.Good.OK != c.Good.Sent || c.Good.Sent < 10000 {
