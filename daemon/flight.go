@@ -2,7 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
+
+	"tvsctl/dockerops"
 )
 
 // flights answers a question that many ask at once: while one answer is being found, all
@@ -39,6 +43,10 @@ func (f *flights) ask(ctx context.Context, question string, answer func(ctx cont
 	case <-own.done:
 		return own.reply, own.err
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			// Nothing else can take that long.
+			return nil, fmt.Errorf("%w: it does not answer", dockerops.ErrUnavailable)
+		}
 		return nil, ctx.Err()
 	}
 }

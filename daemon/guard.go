@@ -53,6 +53,7 @@ func (d *Daemon) guard(ctx context.Context) {
 			d.guardOnly(ctx, guarded, projects)
 		}
 		d.guardReady()
+		d.state.catchUp()
 		looked()
 		select {
 		case <-ctx.Done():

@@ -50,6 +50,12 @@ func TestRollout(t *testing.T) {
 	if strings.Contains(strings.Join(s.Calls()[calls:], " "), "webapp") {
 		t.Errorf("calls %q", s.Calls()[calls:])
 	}
+	request := toImage("app:2")
+	request.DryRun = true
+	var plan ipc.Plan
+	if err := s.Post(t.Context(), ipc.ProjectPath("tvs", "rollout"), request, &plan); err != nil || len(plan.Steps) != 0 || plan.Steps == nil {
+		t.Errorf("plan %+v, %v", plan, err)
+	}
 }
 
 func TestRolloutToWhatTheFileSays(t *testing.T) {

@@ -57,12 +57,15 @@ type store struct {
 	mu         sync.Mutex
 	projects   map[string]projectState
 	operations []keptOperation // oldest first
-	epoch      string
+	// late are the outcomes that could not be written, by key. They are written with whatever
+	// is next: an operation without one is taken up again by the next life.
+	late  map[string][]byte
+	epoch string
 }
 
 // openStore opens the state in a directory, which it makes.
 func openStore(dir string) *store {
-	s := &store{projects: map[string]projectState{}}
+	s := &store{projects: map[string]projectState{}, late: map[string][]byte{}}
 	if s.broken = s.load(dir); s.broken != nil {
 		s.broken = fmt.Errorf("cannot use the state in %s: %v", dir, s.broken)
 	}
@@ -138,6 +141,7 @@ func (s *store) close() error {
 	if s.db == nil {
 		return nil
 	}
+	s.catchUp()
 	return s.db.Close()
 }
 
@@ -203,15 +207,34 @@ func (s *store) record(o ipc.Operation, j *job) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := fault.Do("state operation", func() error { return s.put(operationsBucket, operationKey(o), kept) }); err != nil {
+	err := fault.Do("state operation", func() error { return s.put(operationsBucket, operationKey(o), kept) })
+	if err != nil && !o.State.Finished() {
 		return err
+	}
+	if err != nil {
+		if text, badly := json.Marshal(kept); badly == nil {
+			s.late[string(operationKey(o))] = text
+		}
 	}
 	if i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID }); i >= 0 {
 		s.operations[i] = kept
 	} else {
 		s.operations = append(s.operations, kept)
 	}
+	if err != nil {
+		return err
+	}
 	return s.prune()
+}
+
+// catchUp writes the outcomes that could not be written before.
+func (s *store) catchUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.late) > 0 {
+		// It is tried again with the next change, or the next time.
+		_ = s.write(func(*bolt.Tx) error { return nil })
+	}
 }
 
 // prune forgets the oldest operations beyond historyLength, but none without an outcome.
@@ -284,8 +307,17 @@ func (s *store) write(change func(*bolt.Tx) error) error {
 	if s.broken != nil {
 		return s.broken
 	}
-	if err := s.db.Update(change); err != nil {
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		for key, text := range s.late {
+			if err := tx.Bucket(operationsBucket).Put([]byte(key), text); err != nil {
+				return err
+			}
+		}
+		return change(tx)
+	})
+	if err != nil {
 		return fmt.Errorf("cannot write the state: %v", err)
 	}
+	clear(s.late)
 	return nil
 }

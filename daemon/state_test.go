@@ -146,3 +146,31 @@ func TestBrokenStoreRefusesChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestLateOutcome: an outcome that could not be written is known, and on disk with the next
+// change that can be; the next life does not take the operation up again.
+func TestLateOutcome(t *testing.T) {
+	dir := t.TempDir()
+	s := reopenStore(t, nil, dir)
+	o := ipc.Operation{ID: "abc", Queued: time.Now(), State: ipc.OperationRunning}
+	if err := s.record(o, &job{Kind: "stop"}); err != nil {
+		t.Fatal(err)
+	}
+	s.broken = errors.New("no room")
+	o.State = ipc.OperationSucceeded
+	if err := s.record(o, nil); err == nil {
+		t.Fatal("it was written")
+	}
+	if got := s.history(); got[0].State != ipc.OperationSucceeded || len(s.unfinished()) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	s.catchUp() // in vain
+	s.broken = nil
+	if err := s.update("tvs", func(p *projectState) { p.Desired["webapp"] = 2 }); err != nil {
+		t.Fatal(err)
+	}
+	s = reopenStore(t, s, dir)
+	if got := s.unfinished(); len(got) != 0 {
+		t.Errorf("it would be taken up again: %+v", got)
+	}
+}

@@ -54,10 +54,12 @@ func (p Probe) Listens(ctx context.Context, r Replica) bool {
 
 // WaitReady returns when the replica is ready. A replica that ends is waited for
 // only as long as its restart policy starts it again; after timeout, or its own
-// ReadyTimeout when that is 0, the answer is a NotReadyError.
+// ReadyTimeout when that is 0, the answer is a NotReadyError, or ErrUnavailable when it
+// ended with the engine.
 func (e *Engine) WaitReady(ctx context.Context, id string, probe Probe, timeout time.Duration) error {
 	changed, cancel := e.Subscribe(id)
 	defer cancel()
+	losses := e.losses()
 	r, err := e.Look(ctx, id)
 	if err != nil {
 		return err
@@ -96,7 +98,9 @@ func (e *Engine) WaitReady(ctx context.Context, id string, probe Probe, timeout 
 		if next, err := e.Look(ctx, id); errors.Is(err, ErrGone) {
 			return &NotReadyError{Replica: r.Name, Text: "was removed by somebody else"}
 		} else if err == nil {
-			r = next
+			if r = next; !r.Running() && e.losses() != losses {
+				return fmt.Errorf("%w: %s ended with it", ErrUnavailable, r.Name)
+			}
 		} // with the engine away, the next event or the deadline decides
 	}
 }

@@ -11,6 +11,7 @@ import (
 func (e *Engine) Settle(ctx context.Context, id string, d time.Duration) error {
 	changed, cancel := e.Subscribe(id)
 	defer cancel()
+	losses := e.losses()
 	first, err := e.Look(ctx, id)
 	if err != nil {
 		return err
@@ -19,6 +20,8 @@ func (e *Engine) Settle(ctx context.Context, id string, d time.Duration) error {
 	defer end.Stop()
 	for r, over := first, false; ; {
 		switch {
+		case e.losses() != losses && !(r.Running() && r.Started.Equal(first.Started)):
+			return fmt.Errorf("%w: %s ended with it", ErrUnavailable, r.Name)
 		case !r.Running():
 			return e.notReady(ctx, r, fmt.Sprintf("exited with code %d within %v of being ready", r.ExitCode, d))
 		case !r.Started.Equal(first.Started):
