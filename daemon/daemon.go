@@ -88,8 +88,12 @@ func New(config Config) *Daemon {
 	d.settings.Store(&initial)
 	// What is wrong with it is said, and kept for those who ask.
 	_ = d.configure("the defaults are")
-	if d.state.broken != nil {
-		d.log.error(eventState, "Changes are refused: "+d.state.broken.Error(), nil)
+	d.state.mended = func(unfinished []keptOperation) {
+		d.log.notice(eventState, "The state can be used again.", nil)
+		d.resume(unfinished)
+	}
+	if err := d.state.usable(); err != nil {
+		d.log.error(eventState, "Changes are refused: "+err.Error(), nil)
 	}
 	return d
 }
@@ -111,7 +115,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	defer socket.Close()
 	d.group = groupOf(listener.Addr().String())
 	d.log.info(eventStarted, fmt.Sprintf("tvsctld %s serves %s.", d.config.Version, listener.Addr()), nil)
-	d.resume()
+	d.resume(d.state.unfinished())
 	d.activity.begin() // until the guard knows whether there is anything to guard
 	go d.guard(life)
 	go func() {
@@ -277,8 +281,8 @@ func (d *Daemon) setConfigured(name string, err error) {
 // problems are those of the daemon as a whole.
 func (d *Daemon) problems() []string {
 	var list []string
-	if d.state.broken != nil {
-		list = append(list, d.state.broken.Error()+"; changes are refused")
+	if err := d.state.usable(); err != nil {
+		list = append(list, err.Error()+"; changes are refused")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -101,11 +101,11 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 
 // resume takes up the operations that an earlier life of the daemon did not end. What
 // they made is held back before the guard looks.
-func (d *Daemon) resume() {
-	for _, kept := range d.state.unfinished() {
+func (d *Daemon) resume(unfinished []keptOperation) {
+	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, true
-		if d.state.broken != nil || kinds[kept.Job.Kind] == nil {
+		if d.state.usable() != nil || kinds[kept.Job.Kind] == nil {
 			d.abandon(o)
 			continue
 		}

@@ -131,7 +131,7 @@ func TestAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := New(Config{StateDir: dir, Log: io.Discard})
-	d.resume()
+	d.resume(d.state.unfinished())
 	t.Cleanup(func() { d.state.close() })
 	for _, o := range d.state.history() {
 		failed := o.State == ipc.OperationFailed && o.Error != nil && !o.Ended.IsZero()

@@ -131,6 +131,16 @@ func TestRollbackOfOneThatHolds(t *testing.T) {
 	}
 }
 
+// A restart keeps what was rolled out and the compose file does not name.
+func TestRestartKeepsTheImage(t *testing.T) {
+	s := newRollStack(t).run(t)
+	s.do(t, "rollout", toImage("app:2"))
+	s.expect(t, s.do(t, "restart", ipc.RestartRequest{Service: "webapp"}), "", "webapp has 3 ready replicas of app:2", "7 8 9")
+	if kept := s.kept(); kept.Images["webapp"] != "app:2" || imageOf(kept.Previous["webapp"]) != "app:1 sha256:1 hash-app:1" {
+		t.Errorf("kept %+v", kept)
+	}
+}
+
 func TestRollbackToThePrevious(t *testing.T) {
 	s := newRollStack(t).run(t)
 	rollback := ipc.RollbackRequest{Service: "webapp"}

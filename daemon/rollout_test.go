@@ -19,7 +19,11 @@ func TestRollout(t *testing.T) {
 			if members := strings.Fields(s.members()); len(members) != 3 || slices.Contains(members, fmt.Sprintf("172.20.0.%d:8080", n)) {
 				t.Errorf("when %d is stopped, nginx has %q", n, members)
 			}
-			if r := s.status(t).Services[0].Rollout; r == nil || r.New != n || r.Count != 3 || r.Paused || r.Failure != "" || r.Summary != "roll out webapp to app:2" {
+			service := s.status(t).Services[0]
+			if len(service.Replicas) != 4 { // and not those that it has stopped
+				t.Errorf("when %d is stopped, it has %d replicas", n, len(service.Replicas))
+			}
+			if r := service.Rollout; r == nil || r.New != n || r.Count != 3 || r.Paused || r.Failure != "" || r.Summary != "roll out webapp to app:2" {
 				t.Errorf("the status is %+v", r)
 			}
 		})

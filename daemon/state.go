@@ -51,10 +51,13 @@ var (
 // that cannot be opened still serves reads of what it has, which is nothing, and
 // refuses every change with the reason.
 type store struct {
-	broken error
-	db     *bolt.DB
+	dir string
+	// mended is told, with what is unfinished, when a store that could not be opened was.
+	mended func(unfinished []keptOperation)
 
 	mu         sync.Mutex
+	broken     error
+	db         *bolt.DB
 	projects   map[string]projectState
 	operations []keptOperation // oldest first
 	// late are the outcomes that could not be written, by key. They are written with whatever
@@ -65,11 +68,34 @@ type store struct {
 
 // openStore opens the state in a directory, which it makes.
 func openStore(dir string) *store {
-	s := &store{projects: map[string]projectState{}, late: map[string][]byte{}}
-	if s.broken = s.load(dir); s.broken != nil {
-		s.broken = fmt.Errorf("cannot use the state in %s: %v", dir, s.broken)
-	}
+	s := &store{dir: dir, projects: map[string]projectState{}, late: map[string][]byte{}, mended: func([]keptOperation) {}}
+	s.open()
 	return s
+}
+
+func (s *store) open() {
+	s.projects, s.operations = map[string]projectState{}, nil
+	if s.broken = s.load(s.dir); s.broken != nil {
+		s.broken = fmt.Errorf("cannot use the state in %s: %v", s.dir, s.broken)
+	}
+}
+
+// mend opens a state that could not be opened before, if that is possible by now. Every
+// change begins with it.
+func (s *store) mend() {
+	if s.broken == nil || s.db != nil {
+		return
+	}
+	if s.open(); s.broken == nil {
+		go s.mended(s.withoutOutcome())
+	}
+}
+
+// usable returns why the state cannot be used, or nil.
+func (s *store) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 func (s *store) load(dir string) (err error) {
@@ -184,6 +210,7 @@ func (s *store) declared() []string {
 func (s *store) update(name string, change func(*projectState)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mend()
 	next := s.projects[name].clone()
 	change(&next)
 	if err := fault.Do("state project", func() error { return s.put(projectsBucket, []byte(name), next) }); err != nil {
@@ -207,6 +234,7 @@ func (s *store) record(o ipc.Operation, j *job) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mend()
 	err := fault.Do("state operation", func() error { return s.put(operationsBucket, operationKey(o), kept) })
 	if err != nil && !o.State.Finished() {
 		return err
@@ -271,6 +299,10 @@ func (s *store) history() []ipc.Operation {
 func (s *store) unfinished() []keptOperation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.withoutOutcome()
+}
+
+func (s *store) withoutOutcome() []keptOperation {
 	var list []keptOperation
 	for _, o := range s.operations {
 		if !o.State.Finished() {

@@ -105,6 +105,39 @@ func TestSettleWithTheEngineAway(t *testing.T) {
 	}
 }
 
+// What ends with the engine has not failed: it is for another look to tell what to do.
+func TestEndsWithTheEngine(t *testing.T) {
+	wait := map[string]func(r *rig) error{
+		"settling":      func(r *rig) error { return r.settle(t, patience) },
+		"getting ready": func(r *rig) error { return r.wait(t, "tvs-webapp-1", Probe{}, patience) },
+	}
+	for name, change := range map[string]func(c *enginetest.Container){
+		"ended":   func(c *enginetest.Container) { c.State, c.ExitCode, c.Health = "exited", 255, "" },
+		"started": func(c *enginetest.Container) { c.Started = c.Started.Add(time.Second) },
+	} {
+		for what, do := range wait {
+			if name == "started" && what == "getting ready" {
+				continue // to which it makes no difference
+			}
+			r := newRig(t, "1.45", 1)
+			r.Update("tvs-webapp-1", "start", func(c *enginetest.Container) {
+				if what == "getting ready" {
+					c.Health = "starting"
+				}
+			})
+			r.whenWatched(func() {
+				r.Down()
+				r.Update("tvs-webapp-1", "die", change)
+				until(t, "the loss is noticed", func() bool { return r.client.losses() == 1 })
+				r.Up()
+			})
+			if err := do(r); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "tvs-webapp-1 ended with it") {
+				t.Errorf("%s while %s: %v", name, what, err)
+			}
+		}
+	}
+}
+
 func TestCheckRollout(t *testing.T) {
 	with := func(s Service, change func(*Spec)) Service {
 		s.Spec.Networks = map[string]*network.EndpointSettings{"front": {}}

@@ -132,7 +132,7 @@ func (r result) String() string {
 	return fmt.Sprintf("%s\nexit status %d after %v\n%s%s", strings.Join(r.argv, " "), r.code, r.took.Round(time.Millisecond), r.out, r.err)
 }
 
-const commandTimeout = 3 * time.Minute
+const commandTimeout = 6 * time.Minute
 
 func (m *machine) command(ctx context.Context, argv ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "./testhost", append([]string{"run", m.name}, argv...)...)
