@@ -177,15 +177,7 @@ func TestRollbackAgainstTheFile(t *testing.T) {
 	s.write(t, "compose.yaml", "services:\n  webapp:\n    image: app:2\n")
 	s.do(t, "rollout", ipc.RolloutRequest{Service: "webapp"})
 	s.write(t, "compose.yaml", "# salt\nservices:\n  webapp:\n    image: app:2\n")
-	var warnings []string
-	o, err := s.Follow(t.Context(), s.accept(t, "rollback", ipc.RollbackRequest{Service: "webapp"}).ID, func(e ipc.Event) {
-		if e.Kind == ipc.EventLog {
-			warnings = append(warnings, e.Line)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	o, warnings := s.lines(t, "rollback", ipc.RollbackRequest{Service: "webapp"})
 	s.expect(t, o, "", "webapp has 3 ready replicas of app:1", "7 8 9")
 	want := "warning: its compose file says otherwise: docker compose up -d, or tvsctl rollout, would go forward again"
 	if kept := s.kept(); kept.Images["webapp"] != "app:1" || !slices.Contains(warnings, want) {

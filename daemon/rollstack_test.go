@@ -73,6 +73,7 @@ case "$*" in
 "compose version") ;;
 "pull -- "*) [ -e unknown ] && { echo 'manifest unknown' >&2; exit 1; }; echo "Pulling $3"; [ -e lost ] || ask pulled "$3" ;;
 *"config --hash webapp")
+	[ -e broken ] && { echo 'no such variable' >&2; exit 15; }
 	other=$(sed -n 's/.*image: "\([^"]*\)".*/\1/p')
 	echo "webapp hash-${other:-$image}$salt" ;;
 *"config --format json")
@@ -196,6 +197,20 @@ func (s *rollStack) refused(t *testing.T, path string, request any) *ipc.Error {
 		return &ipc.Error{}
 	}
 	return describeError(err)
+}
+
+// lines carries out a request, and returns what was told meanwhile too.
+func (s *rollStack) lines(t *testing.T, path string, request any) (o *ipc.Operation, lines []string) {
+	t.Helper()
+	o, err := s.Follow(t.Context(), s.accept(t, path, request).ID, func(e ipc.Event) {
+		if e.Kind == ipc.EventLog {
+			lines = append(lines, e.Line)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, lines
 }
 
 // expect checks an operation's outcome, and which webapps there are.

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"encoding/json"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +47,62 @@ func TestRolloutRefusals(t *testing.T) {
 	}
 	if got := s.Calls()[calls:]; strings.Contains(strings.Join(got, " "), "webapp") || len(s.d.state.history()) != 0 || len(s.kept().Rollouts) != 0 {
 		t.Errorf("calls %q", got)
+	}
+}
+
+// Only root gives a service an image of another repository.
+func TestMayUse(t *testing.T) {
+	id := "sha256:" + strings.Repeat("0", 64)
+	for _, c := range []struct {
+		now, image string
+		may        bool
+	}{
+		{"app:1", "", true}, {"app:1", "app:2", true}, {"app:1", "app@" + id, true}, {"app:1", "ap:1", false},
+		{"app:1", "evil/app:1", false}, {"app:1", "registry:5000/app:1", false}, {"app:1", id, false}, {id, id, true},
+		{"registry:5000/app:1", "registry:5000/app:2", true}, {"registry:5000/app:1", "registry:5001/app:1", false},
+	} {
+		want := decision{rollout: &rollout{From: &dockerops.Spec{}}}
+		if err := json.Unmarshal([]byte(`{"config": {"Image": "`+c.now+`"}}`), want.rollout.From); err != nil {
+			t.Fatal(err)
+		}
+		for who, may := range map[uint32]bool{0: true, 4000000000: c.may} {
+			r := httptest.NewRequest("POST", "/", nil)
+			err := mayUse(r.WithContext(withPeer(r.Context(), peer{UID: who})), want, c.image)
+			if may != (err == nil) || err != nil && describeError(err).Code != ipc.CodeForbidden {
+				t.Errorf("%d, from %s to %q: %v", who, c.now, c.image, err)
+			}
+		}
+		if err := mayUse(httptest.NewRequest("POST", "/", nil), want, c.image); c.may != (err == nil) {
+			t.Errorf("somebody unknown, from %s to %q: %v", c.now, c.image, err)
+		}
+	}
+}
+
+// Rolled out to what its compose file does not name, it returns to what that says.
+func TestRolloutReturnsToTheFile(t *testing.T) {
+	s := newRollStack(t).run(t)
+	s.do(t, "rollout", toImage("app:2"))
+	o, lines := s.lines(t, "rollout", ipc.RolloutRequest{Service: "webapp"})
+	s.expect(t, o, "", "webapp has 3 ready replicas of app:1", "7 8 9")
+	if kept := s.kept(); len(kept.Images) != 0 || !slices.Contains(lines, "warning: the image app:2 of an earlier rollout gives way to what the compose file says") {
+		t.Errorf("images %q, lines %q", kept.Images, lines)
+	}
+}
+
+// Where compose cannot tell the hash, it stays.
+func TestRolloutWithoutAHash(t *testing.T) {
+	s := newRollStack(t).run(t)
+	s.write(t, "broken", "")
+	o, lines := s.lines(t, "rollout", toImage("app:2"))
+	s.expect(t, o, "", "webapp has 3 ready replicas of app:2", "4 5 6")
+	if got := imageOf(s.kept().Specs["webapp"]); got != "app:2 sha256:2 hash-app:1" ||
+		!slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line, "warning: a plain docker compose up -d may replace the new replicas: ")
+		}) {
+		t.Errorf("%s, lines %q", got, lines)
+	}
+	if e := s.refused(t, "rollout", ipc.RolloutRequest{Service: "webapp"}); e.Code != ipc.CodeCompose {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -223,6 +223,15 @@ func TestValidImage(t *testing.T) {
 	}
 }
 
+func TestRepository(t *testing.T) {
+	for name, want := range map[string]string{"app": "app", "app:2": "app", "team/app:2": "team/app", "registry:5000/app": "registry:5000/app",
+		"registry:5000/team/app:2": "registry:5000/team/app", "app@sha256:0123": "app", "app:2@sha256:0123": "app"} {
+		if got := Repository(name); got != want {
+			t.Errorf("%s: %s, not %s", name, got, want)
+		}
+	}
+}
+
 func TestPull(t *testing.T) {
 	arguments := fakeDocker(t, "echo Pulling; echo Done >&2")
 	var lines []string
