@@ -181,6 +181,7 @@ func (d *Daemon) conclude(o *operation, result string, err error) {
 	case err == nil:
 		record.Result += "; it was too late to cancel that"
 	case describeError(err).Code == ipc.CodeCanceled: // and says what came of it
+	case o.begun && !errors.Is(err, cause): // it failed by itself, or could not be canceled
 	case o.begun:
 		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v; what it had begun was taken back", record.Summary, cause)}
 	default:

@@ -56,19 +56,6 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 	if over := kept.Replaced[target.Service]; over.Operation == o.record.ID {
 		return s.ended(ctx, target.Service, over.Failure)
 	}
-	var r *rollout
-	if own := kept.Rollouts[target.Service]; own != nil && own.Operation == o.record.ID {
-		r = own.copy()
-	} else {
-		var err error
-		if r, err = s.newRollout(ctx, o); err != nil {
-			return "", err
-		}
-	}
-	if r == nil {
-		return o.snapshot().Summary + ": it is up to date already, nothing to do", nil
-	}
-	o.begun = true
 	// It can take long, and is consistent wherever it is: a stop does not wait for its end.
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
@@ -79,6 +66,21 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 		case <-ctx.Done():
 		}
 	}()
+	var r *rollout
+	if own := kept.Rollouts[target.Service]; own != nil && own.Operation == o.record.ID {
+		r = own.copy()
+	} else {
+		var err error
+		if r, err = s.newRollout(ctx, o); err != nil && errors.Is(context.Cause(ctx), errSuspended) {
+			return "", errSuspended
+		} else if err != nil {
+			return "", err
+		}
+	}
+	if r == nil {
+		return o.snapshot().Summary + ": it is up to date already, nothing to do", nil
+	}
+	o.begun = true
 	if !r.Back {
 		err := s.d.insist(o, false, func() error { return s.applyRollout(ctx, o, r) })
 		if err == nil {
@@ -104,7 +106,7 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 			return "", err
 		}
 		return "", &ipc.Error{Code: r.Failure.Code, Message: fmt.Sprintf("%s; and cannot go back: %v", r.Failure.Message, err), Detail: r.Failure.Detail,
-			Hint: fmt.Sprintf("see tvsctl status; tvsctl rollback %s tries again to go back", r.Service)}
+			Hint: fmt.Sprintf("see tvsctl status; tvsctl rollback %s tries again to go back, tvsctl rollout continue %s to go on", r.Service, r.Service)}
 	}
 	return s.ended(context.WithoutCancel(ctx), r.Service, r.Failure)
 }
@@ -142,7 +144,10 @@ func (s *site) newRollout(ctx context.Context, o *operation) (*rollout, error) {
 			refusal.Message = fmt.Sprintf("cannot %s: %s", want.rollout.Summary, refusal.Message)
 			return nil, refusal
 		}
-		_, want, err = s.d.decideRollout(ctx, s.name, o.job)
+		if _, want, err = s.d.decideRollout(ctx, s.name, o.job); err == nil && want.pull != "" {
+			err = &ipc.Error{Code: ipc.CodeDocker, Message: fmt.Sprintf("cannot %s: it was pulled, but this engine does not have it", want.rollout.Summary),
+				Hint: "does the docker command work with another engine? see docker context ls"}
+		}
 	}
 	if err != nil || want.current {
 		return nil, err
@@ -198,7 +203,10 @@ func (s *site) goBack(ctx context.Context, o *operation, r *rollout) error {
 		r.Paused = true
 		return errors.Join(err, s.keepRollout(r))
 	}
-	return s.d.state.update(s.name, func(k *projectState) { k.end(r) })
+	return s.d.state.update(s.name, func(k *projectState) {
+		k.end(r)
+		k.Specs[r.Service] = r.From // another change may have kept that of the new ones
+	})
 }
 
 // end notes that a rollout is over.
@@ -211,7 +219,11 @@ func (k *projectState) end(r *rollout) {
 func (s *site) rolledOut(ctx context.Context, o *operation, r *rollout) (string, error) {
 	const cannotKeep = "the change was made, but cannot be kept for a restart: "
 	s.warn(o)
-	p, _, err := s.d.observe(ctx, s.name)
+	var p *dockerops.Project
+	err := s.d.insist(o, false, func() (err error) {
+		p, _, err = s.d.observe(ctx, s.name)
+		return err
+	})
 	if err != nil {
 		return "", err
 	}

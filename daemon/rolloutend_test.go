@@ -144,3 +144,28 @@ func TestRestoreOfOneThatHolds(t *testing.T) {
 		return s.webapps() == "(1 exited) 2 3 4" && slices.Contains(s.Names(), "tvs-entry-1 running")
 	})
 }
+
+// One of the old ones ends while a rollout holds, and some did not run before it.
+func TestHeldWithStoppedOnes(t *testing.T) {
+	s := newRollStack(t)
+	s.Update("tvs-webapp-1", "die", func(c *enginetest.Container) { c.State, c.Health = "exited", "" })
+	store := openStore(s.state)
+	err := store.update("tvs", func(k *projectState) {
+		k.Desired["webapp"], k.Exited = 3, []string{s.Container("tvs-webapp-1").ID}
+	})
+	if err := errors.Join(err, store.close()); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t)
+	request := toImage("app:2")
+	request.PauseAfter = 2
+	s.expect(t, s.do(t, "rollout", request), "", "2 of 3 replicas of webapp are new; it holds until tvsctl rollout continue webapp, or tvsctl rollback webapp", "(1 exited) (2 exited) 3 4 5")
+	s.Update("tvs-webapp-3", "die", func(c *enginetest.Container) { c.State, c.Health, c.ExitCode = "exited", "", 9 })
+	service := s.status(t).Services[0]
+	if len(service.Problems) > 0 {
+		t.Errorf("problems %q", service.Problems)
+	}
+	if len(service.Replicas) != 3 || service.Replicas[0].Problem != "exited with code 9" {
+		t.Errorf("replicas %+v", service.Replicas)
+	}
+}

@@ -71,7 +71,7 @@ image=$(sed -n 's/.*image: "*\([^"}]*\).*/\1/p' compose.yaml)
 salt=$(sed -n 's/^# //p' compose.yaml)
 case "$*" in
 "compose version") ;;
-"pull -- "*) [ -e unknown ] && { echo 'manifest unknown' >&2; exit 1; }; echo "Pulling $3"; [ -e lost ] || ask pulled "$3" ;;
+"pull -- "*) [ -e gate ] && read -r _ <gate; [ -e unknown ] && { echo 'manifest unknown' >&2; exit 1; }; echo "Pulling $3"; [ -e lost ] || ask pulled "$3" ;;
 *"config --hash webapp")
 	[ -e broken ] && { echo 'no such variable' >&2; exit 15; }
 	other=$(sed -n 's/.*image: "\([^"]*\)".*/\1/p')

@@ -160,7 +160,7 @@ func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service 
 	} else if len(hashes) > 1 {
 		status.Problems = append(status.Problems, "its replicas were made from different configurations")
 	}
-	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && !s.changing() {
+	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && !s.changing() && status.Rollout == nil {
 		status.Problems = append(status.Problems, fmt.Sprintf("drift: %d desired, but somebody else made it %d; tvsctl scale %s N settles it",
 			n, len(service.Replicas), service.Name))
 	}

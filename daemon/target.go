@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -34,11 +35,13 @@ func (d *Daemon) decideRollout(ctx context.Context, name string, j job) (*docker
 	kept := d.state.project(name)
 	held := kept.Rollouts[request.Service]
 	switch {
-	case j.Kind == "continue" && (held == nil || !held.Paused || held.Back):
+	case j.Kind == "continue" && (held == nil || !held.Paused):
 		return fail(&ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot continue: no rollout of %q holds", request.Service), Hint: "see tvsctl status"})
+	case j.Kind == "continue" && p.Service(request.Service) == nil:
+		return fail(named(p, dockerops.CheckRollout(p, request.Service)))
 	case j.Kind == "continue":
 		r := held.copy()
-		r.Hold, r.Summary = 0, "continue to "+held.Summary
+		r.Hold, r.Back, r.Failure, r.Summary = 0, false, nil, "continue to "+strings.TrimPrefix(held.Summary, "continue to ")
 		return p, decision{rollout: r}, nil
 	case j.Kind == "rollback" && held != nil:
 		r := held.copy()

@@ -52,13 +52,13 @@ func TestRolloutRefusals(t *testing.T) {
 
 // Only root gives a service an image of another repository.
 func TestMayUse(t *testing.T) {
-	id := "sha256:" + strings.Repeat("0", 64)
+	id, other := "sha256:"+strings.Repeat("0", 64), "sha256:"+strings.Repeat("1", 64)
 	for _, c := range []struct {
 		now, image string
 		may        bool
 	}{
 		{"app:1", "", true}, {"app:1", "app:2", true}, {"app:1", "app@" + id, true}, {"app:1", "ap:1", false},
-		{"app:1", "evil/app:1", false}, {"app:1", "registry:5000/app:1", false}, {"app:1", id, false}, {id, id, true},
+		{"app:1", "evil/app:1", false}, {"app:1", "registry:5000/app:1", false}, {"app:1", id, false}, {id, id, true}, {id, other, false},
 		{"registry:5000/app:1", "registry:5000/app:2", true}, {"registry:5000/app:1", "registry:5001/app:1", false},
 	} {
 		want := decision{rollout: &rollout{From: &dockerops.Spec{}}}

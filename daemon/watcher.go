@@ -92,7 +92,7 @@ func (w *watcher) noteDrift(s *site, p *dockerops.Project) time.Duration {
 	for _, service := range p.Services {
 		want, asked := kept.Desired[service.Name]
 		n := len(service.Replicas)
-		if !asked || n == want {
+		if !asked || n == want || kept.Rollouts[service.Name] != nil {
 			delete(w.drift, service.Name)
 			continue
 		}

@@ -28,8 +28,11 @@ var imageReference = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,511}$`)
 // ValidImage reports whether an image could be called so.
 func ValidImage(reference string) bool { return imageReference.MatchString(reference) }
 
-// Repository is an image's name without its tag and digest.
+// Repository is an image's name without its tag and digest. An id is its own.
 func Repository(reference string) string {
+	if strings.HasPrefix(reference, "sha256:") {
+		return reference
+	}
 	name, _, _ := strings.Cut(reference, "@")
 	if colon := strings.LastIndex(name, ":"); colon > strings.LastIndex(name, "/") {
 		name = name[:colon]
@@ -81,6 +84,12 @@ func (s *Spec) WithImage(reference string, old, new *Image, hash string) *Spec {
 	config.Image, next.ImageID = reference, new.ID
 	if old != nil {
 		subtract(&config, old.config)
+		for port := range s.HostConfig.PortBindings { // the engine publishes only what is exposed
+			if config.ExposedPorts == nil {
+				config.ExposedPorts = nat.PortSet{}
+			}
+			config.ExposedPorts[port] = struct{}{}
+		}
 	}
 	config.Labels = maps.Clone(config.Labels)
 	config.Labels[labelImage] = new.ID
@@ -104,13 +113,15 @@ func subtract(config, image *container.Config) {
 	maps.DeleteFunc(config.ExposedPorts, func(port nat.Port, _ struct{}) bool { _, there := image.ExposedPorts[port]; return there })
 	config.Volumes = maps.Clone(config.Volumes)
 	maps.DeleteFunc(config.Volumes, func(path string, _ struct{}) bool { _, there := image.Volumes[path]; return there })
-	// A command is the image's only with its entrypoint: with another one the image's
-	// command does not count.
-	if slices.Equal(config.Entrypoint, image.Entrypoint) {
+	// A command is the image's only with its entrypoint, or with none: with another one the
+	// image's command does not count. One that is missing tells that the entrypoint is
+	// the service's own, though it is the same.
+	own := !slices.Equal(config.Entrypoint, image.Entrypoint) || len(config.Cmd) == 0 && len(image.Cmd) > 0
+	if (!own || len(config.Entrypoint) == 0) && slices.Equal(config.Cmd, image.Cmd) {
+		config.Cmd = nil
+	}
+	if !own {
 		config.Entrypoint = nil
-		if slices.Equal(config.Cmd, image.Cmd) {
-			config.Cmd = nil
-		}
 	}
 	for value, inherited := range map[*string]string{&config.User: image.User, &config.WorkingDir: image.WorkingDir, &config.StopSignal: image.StopSignal} {
 		if *value == inherited {

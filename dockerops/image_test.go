@@ -49,6 +49,8 @@ func TestSubtract(t *testing.T) {
 		{"an entrypoint of the service keeps its command, whatever the image's is", config{Entrypoint: argv("/mine"), Cmd: argv("serve")},
 			config{Entrypoint: argv("/start"), Cmd: argv("serve")}, config{Entrypoint: argv("/mine"), Cmd: argv("serve")}},
 		{"an entrypoint of the service without a command", config{Entrypoint: argv("/mine")}, config{Entrypoint: argv("/start"), Cmd: argv("serve")}, config{Entrypoint: argv("/mine")}},
+		{"the image's entrypoint, but not its command", config{Entrypoint: argv("/start")}, config{Entrypoint: argv("/start"), Cmd: argv("serve")}, config{Entrypoint: argv("/start")}},
+		{"an entrypoint that the service takes away", config{Entrypoint: strslice.StrSlice{}, Cmd: argv("serve")}, config{Entrypoint: argv("/start"), Cmd: argv("serve")}, config{Entrypoint: strslice.StrSlice{}}},
 		{"the image's health check", config{Healthcheck: check("CMD a", 1, 2, 3, 4, 5)}, config{Healthcheck: check("CMD a", 1, 2, 3, 4, 5)}, config{}},
 		{"the test of the service", config{Healthcheck: check("CMD b", 1, 2, 3, 4, 5)}, config{Healthcheck: check("CMD a", 1, 2, 3, 4, 5)}, config{Healthcheck: check("CMD b", 0, 0, 0, 0, 0)}},
 		{"times of the service", config{Healthcheck: check("CMD a", 9, 2, 8, 4, 7)}, config{Healthcheck: check("CMD a", 1, 2, 3, 4, 5)}, config{Healthcheck: check("", 9, 0, 8, 0, 7)}},
@@ -97,6 +99,16 @@ func TestWithImage(t *testing.T) {
 	}
 }
 
+// The engine publishes only ports that are exposed.
+func TestWithImageKeepsPublishedPorts(t *testing.T) {
+	spec := newSpec(sibling())
+	spec.Config.ExposedPorts, spec.HostConfig.PortBindings = nat.PortSet{"80/tcp": {}, "81/tcp": {}}, nat.PortMap{"80/tcp": {{HostPort: "8080-8090"}}}
+	old := &Image{ID: "sha256:aaa", config: &container.Config{ExposedPorts: nat.PortSet{"80/tcp": {}, "81/tcp": {}}}}
+	if got := spec.WithImage("app:2", old, old, "").Config.ExposedPorts; !reflect.DeepEqual(got, nat.PortSet{"80/tcp": {}}) {
+		t.Errorf("it exposes %v", got)
+	}
+}
+
 func TestSameAndMadeFrom(t *testing.T) {
 	spec := newSpec(sibling())
 	r := Replica{Image: "tvs-webapp", ImageID: "sha256:aaa", ConfigHash: "hash"}
@@ -131,9 +143,11 @@ func TestRolledOutIsAsMade(t *testing.T) {
 		"nothing of its own": {},
 		"all of its own": {User: "me", WorkingDir: "/me", StopSignal: "SIGQUIT", Env: []string{"PATH=/me", "ME=1"}, Entrypoint: []string{"/me"}, Cmd: []string{"me"},
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, ExposedPorts: nat.PortSet{"9/tcp": {}}, Volumes: map[string]struct{}{"/me": {}}},
-		"a command":         {Cmd: []string{"me"}},
-		"an entrypoint":     {Entrypoint: []string{"/me"}},
-		"an interval alone": {Healthcheck: &container.HealthConfig{Interval: 9e9}},
+		"a command":           {Cmd: []string{"me"}},
+		"an entrypoint":       {Entrypoint: []string{"/me"}},
+		"the same entrypoint": {Entrypoint: []string{"/one"}},
+		"no entrypoint":       {Entrypoint: []string{}},
+		"an interval alone":   {Healthcheck: &container.HealthConfig{Interval: 9e9}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own.Labels = map[string]string{labelProject: "tvs", labelService: "job", labelOneOff: "False", "mine": "x"}
@@ -224,8 +238,9 @@ func TestValidImage(t *testing.T) {
 }
 
 func TestRepository(t *testing.T) {
+	id := "sha256:" + strings.Repeat("0", 64)
 	for name, want := range map[string]string{"app": "app", "app:2": "app", "team/app:2": "team/app", "registry:5000/app": "registry:5000/app",
-		"registry:5000/team/app:2": "registry:5000/team/app", "app@sha256:0123": "app", "app:2@sha256:0123": "app"} {
+		"registry:5000/team/app:2": "registry:5000/team/app", "app@sha256:0123": "app", "app:2@sha256:0123": "app", id: id} {
 		if got := Repository(name); got != want {
 			t.Errorf("%s: %s, not %s", name, got, want)
 		}

@@ -1,6 +1,9 @@
 package dockerops
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // PlanBack returns the steps that lead back from any point of a rollout: the old
 // replicas that ran run again and serve, then the new ones leave and are removed with the
@@ -23,14 +26,25 @@ func PlanBack(p *Project, r Rollout) *Plan {
 			gone--
 		}
 	}
-	fresh = fresh[min(gone, len(fresh)):]
+	// Of the new ones those stay that serve.
+	slices.SortStableFunc(fresh, func(a, b Replica) int { return cmp.Compare(b.fitness(), a.fitness()) })
+	fresh = slices.Clone(fresh[min(gone, len(fresh)):])
+	slices.SortFunc(fresh, func(a, b Replica) int { return cmp.Compare(a.Number, b.Number) })
 	publish := Step{Kind: StepPublish}
 	var last []int
+	var idle []Replica // that compose has started beside the new ones
 	for _, replica := range old {
 		switch step := stepOf(service, replica); {
+		case !r.Old[replica.ID] && r.Creator == ByComposeAll && occupied(replica):
+			idle = append(idle, replica)
+			publish.Retires = append(publish.Retires, replica.ID)
 		case !r.Old[replica.ID]:
 		case startable(replica):
 			last = append(last, b.add(step.as(StepReady), b.add(step.as(StepStart))))
+		case replica.Running() && replica.Health != "healthy" && replica.Health != "unhealthy":
+			// An earlier life may have just started it.
+			publish.Joins = append(publish.Joins, replica.ID)
+			last = append(last, b.add(step.as(StepReady)))
 		default:
 			publish.Joins = append(publish.Joins, replica.ID)
 		}
@@ -47,6 +61,9 @@ func PlanBack(p *Project, r Rollout) *Plan {
 			last = []int{b.add(Step{Kind: StepDrain}, last...)}
 		}
 	}
+	for _, replica := range idle {
+		b.add(stepOf(service, replica).as(StepStop), last...)
+	}
 	for _, replica := range slices.Backward(fresh) {
 		step, needs := stepOf(service, replica), last
 		if occupied(replica) {
@@ -56,4 +73,15 @@ func PlanBack(p *Project, r Rollout) *Plan {
 		b.add(step.as(StepRemove), needs...)
 	}
 	return b.plan
+}
+
+// fitness is the higher the better a replica serves.
+func (r *Replica) fitness() int {
+	switch {
+	case r.Running() && (r.Health == "healthy" || r.Health == ""):
+		return 2
+	case r.Running():
+		return 1
+	}
+	return 0
 }

@@ -82,6 +82,15 @@ func TestPlanRolloutByCompose(t *testing.T) {
 			11 remove webapp-2 after 9,10
 			12 remove webapp-1 after 9,10
 		`},
+		{"one that is neither old nor new counts too", two, rolling(two, 1).with(first).with(func(r *Rollout) {
+			delete(r.Old, "id-tvs-webapp-2")
+			r.Hold = 1
+		}), `
+			1 compose-create webapp-3 of 3
+			2 start webapp-3 after 1
+			3 ready webapp-3 after 2
+			4 publish after 3
+		`},
 		{"it has created the first", part, rolling(part, 1, 3).with(first), `
 			1 start webapp-3
 			2 ready webapp-3 after 1
@@ -153,6 +162,14 @@ func TestPlanBack(t *testing.T) {
 			5 stop webapp-3 after 4
 			6 remove webapp-3 and volumes after 5
 		`},
+		{"one that was just started gets ready first", service("webapp", "1", "2", "3"), rolling(service("webapp", "1", "2", "3"), 1, 3), `
+			1 ready webapp-1
+			2 ready webapp-2
+			3 publish +webapp-1 +webapp-2 -webapp-3 after 1,2
+			4 drain after 3
+			5 stop webapp-3 after 4
+			6 remove webapp-3 and volumes after 5
+		`},
 		{"all of them are, at once", all, rolling(all, 1, 3, 4).with(ran("1", "2")), `
 			1 start webapp-1
 			2 ready webapp-1 after 1
@@ -171,6 +188,12 @@ func TestPlanBack(t *testing.T) {
 			4 drain after 3
 			5 stop webapp-5 after 4
 			6 remove webapp-5 and volumes after 5
+		`},
+		{"of the new ones those stay that serve", service("webapp", "2 exited", "3 exited", "4").healthy(), rolling(all, 1, 3, 4).with(ran("1", "2")), `
+			1 start webapp-2
+			2 ready webapp-2 after 1
+			3 publish after 2
+			4 remove webapp-3 and volumes after 3
 		`},
 		{"where all are gone, all stay", service("webapp", "3", "4").healthy(), rolling(all, 1, 3, 4).with(ran("1", "2")), ""},
 		{"one that did not run stays so", stopped, rolling(stopped, 1, 3), `
@@ -205,7 +228,7 @@ func TestRetire(t *testing.T) {
 	r := NewRollout(&before)
 	p := project(entry, service("webapp", "1 exited", "2", "3 exited", "4", "5 exited"))
 	stopped := r.Stopped(p)
-	if !slices.Equal(stopped, []string{"id-tvs-webapp-1"}) { // the third never ran
+	if !slices.Equal(stopped, []string{"id-tvs-webapp-1", "id-tvs-webapp-3"}) {
 		t.Errorf("stopped %q", stopped)
 	}
 	p.Retire("webapp", append(stopped, "id-tvs-webapp-2", "id-gone")) // what runs does not retire
@@ -221,7 +244,7 @@ func TestRetire(t *testing.T) {
 	for what, c := range map[string]struct {
 		list []Replica
 		want []int
-	}{"stay": {s.Replicas, []int{2, 3, 4, 5}}, "retired": {s.Retired, []int{1}}, "old": {old, []int{1, 2, 3}}, "fresh": {fresh, []int{4, 5}}} {
+	}{"stay": {s.Replicas, []int{2, 4, 5}}, "retired": {s.Retired, []int{1, 3}}, "old": {old, []int{1, 3, 2}}, "fresh": {fresh, []int{4, 5}}} {
 		if got := numbers(c.list); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %d, not %d", what, got, c.want)
 		}

@@ -44,13 +44,14 @@ func NewRollout(service *Service) Rollout {
 	return r
 }
 
-// Stopped returns the old replicas that a rollout has stopped by now.
+// Stopped returns the old replicas that a rollout has stopped by now, or that did not run
+// before it: for those there are new ones, too.
 func (r Rollout) Stopped(p *Project) []string {
 	var ids []string
 	if service := p.Service(r.Service); service != nil {
 		old, _ := r.divide(service)
 		for _, replica := range old {
-			if r.Old[replica.ID] && !occupied(replica) {
+			if !occupied(replica) {
 				ids = append(ids, replica.ID)
 			}
 		}
@@ -110,7 +111,8 @@ func PlanRollout(p *Project, r Rollout) *Plan {
 	old, fresh := r.divide(service)
 	var running []Replica
 	for _, replica := range old {
-		if occupied(replica) {
+		// Compose starts the stopped ones too when it is asked for more.
+		if occupied(replica) || r.Creator == ByComposeAll && len(fresh) < r.Count && startable(replica) {
 			running = append(running, replica)
 		}
 	}
@@ -118,7 +120,7 @@ func PlanRollout(p *Project, r Rollout) *Plan {
 	if r.Hold > 0 {
 		target = min(target, r.Hold)
 	}
-	g := roller{planner: b, rollout: r, service: service, fresh: fresh, total: len(old) + len(fresh)}
+	g := roller{planner: b, rollout: r, service: service, fresh: fresh, total: len(service.Replicas) + len(service.Retired)}
 	last := b.startDependencies(service, map[string]bool{service.Name: true})
 	for made := 0; made < max(target, len(fresh)); {
 		// What an earlier life made is one group: it was under way, or is done.

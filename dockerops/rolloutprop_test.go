@@ -68,9 +68,7 @@ func newWorld(random *rand.Rand) *world {
 	case 0:
 		w.rollout.Creator = ByComposeFirst
 	case 1:
-		if w.ran == w.rollout.Count { // compose would start the stopped ones too
-			w.rollout.Creator, w.rollout.Surge = ByComposeAll, w.rollout.Count
-		}
+		w.rollout.Creator, w.rollout.Surge = ByComposeAll, w.rollout.Count
 	}
 	if random.IntN(3) == 0 && w.rollout.Count > 1 && w.rollout.Creator != ByComposeAll {
 		w.rollout.Hold = 1 + random.IntN(w.rollout.Count-1)
@@ -138,9 +136,7 @@ func (w *world) live() error {
 	for life := 0; ; life++ {
 		p := w.observe()
 		p.Retire("webapp", w.rollout.Stopped(p))
-		if !w.back && life > 0 && w.IntN(8) == 0 && w.complete() {
-			w.back = true
-		}
+		w.back = w.back || life > 0 && w.IntN(8) == 0
 		if w.plan = PlanRollout(p, w.rollout); w.back {
 			w.plan = PlanBack(p, w.rollout)
 			w.least, w.most = min(w.ran, w.serving()), 2*len(w.start)+1
@@ -168,20 +164,14 @@ func (w *world) live() error {
 	}
 }
 
-// complete reports whether no old one has been removed.
-func (w *world) complete() bool {
-	n := 0
-	for _, b := range w.boxes {
-		if b.old {
-			n++
-		}
-	}
-	return n == len(w.start)
+// gone counts the old ones that ran and have been removed.
+func (w *world) gone() int {
+	return w.ran - w.count(func(b *box) bool { return b.old && w.start[b.name] })
 }
 
 // reboot is a start of the machine, which ends all replicas, and the restore after it.
 func (w *world) reboot() error {
-	if w.ran < w.rollout.Count || w.IntN(3) > 0 {
+	if w.IntN(3) > 0 {
 		return nil
 	}
 	retired := w.rollout.Stopped(w.observe()) // as the daemon keeps them
@@ -197,7 +187,7 @@ func (w *world) reboot() error {
 		b.state, b.ready, b.held = "running", true, false
 	}
 	w.publish(nil, nil)
-	if n := w.serving(); n < w.least {
+	if n := w.serving(); n < w.least || n > w.rollout.Count {
 		return fmt.Errorf("after a start of the machine %d serve, and %d have to", n, w.least)
 	}
 	return nil
@@ -211,7 +201,7 @@ func (w *world) crash() {
 	}
 	for _, b := range w.boxes {
 		b.held = false
-		b.ready = b.ready || b.state == "running" && (b.old || w.IntN(2) == 0)
+		b.ready = b.ready || b.state == "running" && w.IntN(2) == 0
 	}
 	w.publish(nil, nil)
 }

@@ -147,13 +147,17 @@ func (w *world) holds() error {
 
 // wentBack is how it has to be after going back.
 func (w *world) wentBack() error {
+	stay := 0
 	for _, b := range w.boxes {
-		if ran, old := w.start[b.name]; !old || ran != (b.state == "running") || ran && w.balanced && !b.published {
+		switch ran, old := w.start[b.name]; {
+		case !old:
+			stay++
+		case ran != (b.state == "running") || ran && w.balanced && !b.published:
 			return fmt.Errorf("%s is left: %+v", b.name, *b)
 		}
 	}
-	if !w.complete() {
-		return fmt.Errorf("%d old ones are left of %d", len(w.boxes), len(w.start))
+	if stay > w.gone() {
+		return fmt.Errorf("%d new ones are left where %d old ones are gone", stay, w.gone())
 	}
 	return nil
 }

@@ -29,7 +29,14 @@ func (a *app) planCommand() *cobra.Command {
 			if planned.Flags().Lookup("dry-run") == nil {
 				return usagef(cmd, "cannot plan %s: it has no plan", scope(planned))
 			}
-			root.SetArgs(append(args[:len(args):len(args)], "--dry-run"))
+			// Not as an argument, which could become another flag's value.
+			root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+				if err := cmd.Flags().Set("dry-run", "true"); err != nil {
+					return err
+				}
+				return a.checkNames(cmd)
+			}
+			root.SetArgs(args)
 			root.SetIn(a.stdin)
 			root.SetOut(a.stdout)
 			root.SetErr(a.stderr)
