@@ -211,6 +211,7 @@ func (s *site) sync(ctx context.Context) error {
 		return err
 	}
 	defer s.unlock()
+	before := s.holding()
 	p, host, err := s.d.observe(ctx, s.name)
 	if err != nil {
 		return err
@@ -219,7 +220,7 @@ func (s *site) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	members := s.choose(ctx, p)
+	members := s.choose(ctx, p, before)
 	errs := make([]error, len(running))
 	var group sync.WaitGroup
 	for i, b := range running {

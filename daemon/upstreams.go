@@ -12,8 +12,29 @@ import (
 	"tvsctl/dockerops"
 )
 
-// choose returns the replicas that should serve, for each balanced service.
-func (s *site) choose(ctx context.Context, p *dockerops.Project) map[string][]dockerops.Replica {
+// holds are the containers that stay out of the upstreams, and by service the highest
+// number of those that do not.
+type hold struct {
+	ids   map[string]bool
+	above map[string]int
+}
+
+func (h hold) has(r dockerops.Replica, service string) bool {
+	above, some := h.above[service]
+	return h.ids[r.ID] || some && r.Number > above
+}
+
+// holding returns what is held now.
+func (s *site) holding() hold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return hold{maps.Clone(s.held), maps.Clone(s.heldAbove)}
+}
+
+// choose returns the replicas that should serve, for each balanced service. What was held
+// before they were observed stays out too: it may have been stopped and removed since,
+// and its hold be over.
+func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) map[string][]dockerops.Replica {
 	members := map[string][]dockerops.Replica{}
 	for name := range p.Backends {
 		members[name] = nil
@@ -22,14 +43,11 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project) map[string][]do
 			continue
 		}
 		s.look(ctx, service.Replicas, p.Probe(name))
-		s.mu.Lock()
-		held := maps.Clone(s.held)
-		above, some := s.heldAbove[name]
+		now, held := s.holding(), map[string]bool{}
 		for _, r := range service.Replicas {
-			if some && r.Number > above {
-				held[r.ID] = true
-			}
+			held[r.ID] = before.has(r, name) || now.has(r, name)
 		}
+		s.mu.Lock()
 		members[name] = eligible(service.Replicas, held, s.listening)
 		s.mu.Unlock()
 	}

@@ -54,11 +54,18 @@ func persist(ctx context.Context, do func(conn *dbus.Conn) error) error {
 	patient, cancel := context.WithTimeout(ctx, lossPatience)
 	defer cancel()
 	for {
-		conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
+		conn, err := dbus.SystemBusPrivate(dbus.WithContext(ctx))
 		if err != nil {
 			return fmt.Errorf("cannot reach the system bus: %v", err)
 		}
-		err = do(conn)
+		if err = conn.Auth(nil); err == nil {
+			err = conn.Hello()
+		}
+		if err == nil {
+			err = do(conn)
+		} else { // what accepts and does not greet is a bus that ends
+			err = fmt.Errorf("cannot reach the system bus: %w (%v)", errLost, err)
+		}
 		conn.Close()
 		if !errors.Is(err, errLost) {
 			return err
