@@ -16,6 +16,8 @@ import (
 // admit lets a recorded operation wait for its turn.
 func (d *Daemon) admit(s *site, o *operation) ipc.Operation {
 	d.mu.Lock()
+	d.admitted++
+	o.number = d.admitted
 	d.running[o.record.ID] = o
 	d.mu.Unlock()
 	d.activity.begin()

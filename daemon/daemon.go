@@ -71,6 +71,7 @@ type Daemon struct {
 	sites    map[string]*site
 	again    map[string]chan struct{}
 	running  map[string]*operation
+	admitted int             // counts operations
 	reserved map[string]bool // operations that are about to run
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,11 +50,10 @@ func (d *Daemon) runningIn(project string) []ipc.Operation {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	list := []ipc.Operation{}
-	for _, o := range d.running {
+	for _, o := range slices.SortedFunc(maps.Values(d.running), func(a, b *operation) int { return a.number - b.number }) {
 		if record := o.snapshot(); record.Project == project {
 			list = append(list, record)
 		}
 	}
-	slices.SortFunc(list, func(a, b ipc.Operation) int { return a.Queued.Compare(b.Queued) })
 	return list
 }

@@ -18,6 +18,7 @@ import (
 // how it came to be so.
 type operation struct {
 	log    *logbook
+	number int // in the order of coming
 	job    job
 	done   chan struct{} // closed when the outcome is known
 	ctx    context.Context

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,15 +61,15 @@ type store struct {
 	db         *bolt.DB
 	projects   map[string]projectState
 	operations []keptOperation // oldest first
-	// late are the outcomes that could not be written, by key. They are written with whatever
+	// late are the outcomes that could not be written, by id. They are written with whatever
 	// is next: an operation without one is taken up again by the next life.
-	late  map[string][]byte
+	late  map[string]keptOperation
 	epoch string
 }
 
 // openStore opens the state in a directory, which it makes.
 func openStore(dir string) *store {
-	s := &store{dir: dir, projects: map[string]projectState{}, late: map[string][]byte{}, mended: func([]keptOperation) {}}
+	s := &store{dir: dir, projects: map[string]projectState{}, late: map[string]keptOperation{}, mended: func([]keptOperation) {}}
 	s.open()
 	return s
 }
@@ -158,6 +159,7 @@ func (s *store) read(tx *bolt.Tx) error {
 		if err := json.Unmarshal(value, &o); err != nil {
 			return fmt.Errorf("operation %s: %v", key, err)
 		}
+		o.key = bytes.Clone(key)
 		s.operations = append(s.operations, o)
 		return nil
 	})
@@ -224,9 +226,14 @@ func (s *store) update(name string, change func(*projectState)) error {
 type keptOperation struct {
 	ipc.Operation
 	Job job `json:"job,omitzero"`
+
+	// key is by the order of coming. The time says nothing of that: clocks are set back.
+	key []byte
 }
 
-// record keeps an operation, without a job when it is finished.
+// record keeps an operation, without a job when it is finished, and forgets the oldest
+// beyond historyLength, but none without an outcome. All that is one write: what was
+// kept is not refused for what could not be forgotten.
 func (s *store) record(o ipc.Operation, j *job) error {
 	kept := keptOperation{Operation: o}
 	if j != nil {
@@ -235,24 +242,65 @@ func (s *store) record(o ipc.Operation, j *job) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mend()
-	err := fault.Do("state operation", func() error { return s.put(operationsBucket, operationKey(o), kept) })
-	if err != nil && !o.State.Finished() {
+	i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID })
+	room := historyLength
+	if i >= 0 {
+		kept.key = s.operations[i].key
+		room++
+	}
+	forgotten := s.beyond(room)
+	err := fault.Do("state operation", func() error {
+		return s.write(func(tx *bolt.Tx) error {
+			bucket := tx.Bucket(operationsBucket)
+			for _, key := range forgotten {
+				if err := bucket.Delete(key); err != nil {
+					return err
+				}
+			}
+			return kept.put(bucket)
+		})
+	})
+	if err != nil {
+		if i >= 0 && o.State.Finished() {
+			s.operations[i], s.late[o.ID] = kept, kept
+		}
 		return err
 	}
-	if err != nil {
-		if text, badly := json.Marshal(kept); badly == nil {
-			s.late[string(operationKey(o))] = text
-		}
-	}
-	if i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID }); i >= 0 {
+	if i >= 0 {
 		s.operations[i] = kept
 	} else {
 		s.operations = append(s.operations, kept)
 	}
+	s.operations = slices.DeleteFunc(s.operations, func(o keptOperation) bool {
+		return slices.ContainsFunc(forgotten, func(key []byte) bool { return bytes.Equal(key, o.key) })
+	})
+	return nil
+}
+
+// beyond returns the keys of the oldest finished operations, so many that fewer than n
+// are left.
+func (s *store) beyond(n int) (keys [][]byte) {
+	for _, o := range s.operations {
+		if len(s.operations)-len(keys) >= n && o.State.Finished() {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
+}
+
+func (o *keptOperation) put(bucket *bolt.Bucket) error {
+	if o.key == nil {
+		n, err := bucket.NextSequence()
+		if err != nil {
+			return err
+		}
+		o.key = fmt.Appendf(nil, "n%016x", n) // after the times that were the keys once
+	}
+	text, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
-	return s.prune()
+	return bucket.Put(o.key, text)
 }
 
 // catchUp writes the outcomes that could not be written before.
@@ -263,26 +311,6 @@ func (s *store) catchUp() {
 		// It is tried again with the next change, or the next time.
 		_ = s.write(func(*bolt.Tx) error { return nil })
 	}
-}
-
-// prune forgets the oldest operations beyond historyLength, but none without an outcome.
-func (s *store) prune() error {
-	for len(s.operations) > historyLength {
-		i := slices.IndexFunc(s.operations, func(o keptOperation) bool { return o.State.Finished() })
-		if i < 0 {
-			return nil
-		}
-		key := operationKey(s.operations[i].Operation)
-		if err := s.write(func(tx *bolt.Tx) error { return tx.Bucket(operationsBucket).Delete(key) }); err != nil {
-			return err
-		}
-		s.operations = slices.Delete(s.operations, i, i+1)
-	}
-	return nil
-}
-
-func operationKey(o ipc.Operation) []byte {
-	return []byte(o.Queued.UTC().Format("20060102T150405.000000000") + "-" + o.ID)
 }
 
 func (s *store) history() []ipc.Operation {
@@ -340,8 +368,8 @@ func (s *store) write(change func(*bolt.Tx) error) error {
 		return s.broken
 	}
 	err := s.db.Update(func(tx *bolt.Tx) error {
-		for key, text := range s.late {
-			if err := tx.Bucket(operationsBucket).Put([]byte(key), text); err != nil {
+		for _, o := range s.late {
+			if err := o.put(tx.Bucket(operationsBucket)); err != nil {
 				return err
 			}
 		}

@@ -37,7 +37,8 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 		w.ended, w.drift = map[string]time.Time{}, map[string]*drift{}
 	}
 	// What ended with Docker itself is nobody's intention.
-	if n := s.d.engine.Connections(); n != w.connections {
+	n := s.d.engine.Connections()
+	if n != w.connections {
 		w.connections, w.last = n, nil
 		clear(w.ended)
 	}
@@ -50,7 +51,7 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 			if r.Running() {
 				delete(w.ended, r.ID)
 			}
-			if first && !known && !r.Running() && r.Finished.After(s.d.born) {
+			if first && n == 1 && !known && !r.Running() && r.Finished.After(s.d.born) {
 				w.ended[r.ID] = time.Now() // before the guard of the project looked at all
 			}
 			if !known || changing {
@@ -120,6 +121,10 @@ func (w *watcher) keepEnded(s *site) time.Duration {
 		r, there := w.last[id]
 		if !there || r.Running() {
 			delete(w.ended, id)
+			continue
+		}
+		if r.State == "restarting" { // it ended by itself, and Docker starts it again
+			w.ended[id] = time.Now()
 			continue
 		}
 		if left := intention - time.Since(since); left > 0 {

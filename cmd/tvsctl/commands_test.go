@@ -102,7 +102,7 @@ func TestOps(t *testing.T) {
 	failed.Error = &ipc.Error{Code: ipc.CodeNotReady, Message: "cannot scale", Hint: "read the log", Detail: []string{"boom"}}
 	failed.Steps = []ipc.Step{{ID: 1, State: ipc.StepFailed, Text: "wait for tvs-webapp-2", Started: at(61), Ended: at(63), Error: "exited"}}
 	routes := map[string]any{
-		"GET /operations": []ipc.Operation{succeeded, failed}, "GET /operations?project=tvs": []ipc.Operation{succeeded},
+		"GET /operations": []ipc.Operation{failed, succeeded}, "GET /operations?project=tvs": []ipc.Operation{succeeded},
 		"GET /operations/op2": failed, "GET /operations/op2/events": events{operationEvent(failed)}}
 	daemon := newFake(t, routes)
 	got := daemon.tvsctl("ops")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -99,7 +98,6 @@ func (a *app) listOperations(cmd *cobra.Command) error {
 	if err := a.client().Get(cmd.Context(), a.operationsPath(), &list); err != nil {
 		return err
 	}
-	slices.SortStableFunc(list, func(x, y ipc.Operation) int { return y.Queued.Compare(x.Queued) })
 	a.show(list, func(w io.Writer) {
 		if len(list) == 0 {
 			fmt.Fprintln(w, "no operation yet")
