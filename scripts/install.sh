@@ -45,6 +45,8 @@ prefix=${prefix%/}
 source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
 units=(tvsctld.socket tvsctld.service)
+helpers=(tvsctld-nginx-test.service tvsctld-polkit.service) # started by tvsctld, never enabled
+rules=/etc/polkit-1/rules.d
 sysusers=/etc/sysusers.d/tvsctld.conf
 tmpfiles=/etc/tmpfiles.d/tvsctld.conf
 link=/usr/local/bin/tvsctl
@@ -141,8 +143,9 @@ do_install() {
   put 644 "$source/units/tvsctld.tmpfiles" "$tmpfiles"
   systemd-sysusers "$sysusers"
   systemd-tmpfiles --create "$tmpfiles"
-  for unit in "${units[@]}"; do
-    sed "s|^ExecStart=$default_prefix/|ExecStart=$prefix/|" "$source/units/$unit" >"$work/$unit"
+  [[ ! -d $rules ]] || put 644 "$source/units/tvsctld.rules" "$rules/50-tvsctld.rules"
+  for unit in "${units[@]}" "${helpers[@]}"; do
+    sed "s|^\(Exec[A-Za-z]*=[-+]*\)$default_prefix/|\1$prefix/|" "$source/units/$unit" >"$work/$unit"
     put 644 "$work/$unit" "$unit_dir/$unit"
   done
   systemctl daemon-reload
@@ -168,7 +171,7 @@ do_uninstall() {
   if [[ -d /run/systemd/system && -e $unit_dir/tvsctld.socket ]]; then
     systemctl --quiet disable --now "${units[@]}"
   fi
-  rm -f "${units[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles"
+  rm -f "${units[@]/#/$unit_dir/}" "${helpers[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles" "$rules"/[56]0-tvsctld.rules
   rmdir "${sysusers%/*}" 2>/dev/null || true # systemd brings none
   if [[ -d /run/systemd/system ]]; then
     systemctl daemon-reload
@@ -183,6 +186,8 @@ do_uninstall() {
   done
   rm -rf /run/tvs /run/tvsctld.sock
   rmdir /etc/tvsctld/projects /etc/tvsctld 2>/dev/null || true
+  # systemd-sysusers removes nobody.
+  if getent passwd tvsctld >/dev/null; then userdel tvsctld; fi
   if getent group tvs >/dev/null; then
     groupdel tvs || echo "note: group tvs stays: it is the primary group of a user"
   fi
