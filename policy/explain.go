@@ -41,6 +41,9 @@ func (r *rule) onlyFor() string {
 
 // scope is what the rule covers, in words.
 func (r *rule) scope() string {
+	if r.deniesAll() {
+		return "every project and unit"
+	}
 	var parts []string
 	if r.aboutProjects() {
 		where := "every project"
@@ -79,6 +82,10 @@ func (r *rule) denies(s Subject, q Request) string {
 // lacks explains a request that this rule comes closest to allowing.
 func (r *rule) lacks(at stage, q Request, retry time.Duration) string {
 	switch at {
+	case otherKind:
+		if q.Target.Unit != "" {
+			return fmt.Sprintf("%s makes you %s on %s, and on no unit", r, r.role, r.scope())
+		}
 	case lesserRole:
 		return fmt.Sprintf("%s makes you %s on %s, and %s is for %s", r, r.role, r.scope(), q.Verb, q.Verb.role())
 	case otherVerb:
@@ -92,9 +99,6 @@ func (r *rule) lacks(at stage, q Request, retry time.Duration) string {
 		return fmt.Sprintf("%s lets you have %d replicas at most", r, r.maxReplicas)
 	case tooOften:
 		return fmt.Sprintf("%s lets you make %d changes in %s: the next in %s", r, r.rate.Count, span(r.rate.Per), span(retry))
-	}
-	if q.Target.Unit != "" && len(r.units) == 0 {
-		return fmt.Sprintf("%s makes you %s on %s, and on no unit", r, r.role, r.scope())
 	}
 	if q.Verb.role() > r.role {
 		return fmt.Sprintf("%s makes you only %s, and only on %s", r, r.role, r.scope())

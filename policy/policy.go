@@ -158,8 +158,12 @@ func (p *Policy) Summary(s Subject) []Grant {
 		if r.aboutProjects() && len(projects) == 0 {
 			projects = []string{"*"}
 		}
+		units := r.units
+		if r.deniesAll() {
+			units = []string{"*"}
+		}
 		grants = append(grants, Grant{Rule: r.label(), Source: r.source(), Through: through, Deny: r.deny, Role: r.role.String(),
-			Verbs: slices.Clone(r.verbs), Projects: slices.Clone(projects), Services: slices.Clone(r.services), Units: slices.Clone(r.units),
+			Verbs: slices.Clone(r.verbs), Projects: slices.Clone(projects), Services: slices.Clone(r.services), Units: slices.Clone(units),
 			Images: slices.Clone(r.images), MaxReplicas: r.maxReplicas, Rate: r.rate.String()})
 	}
 	return grants

@@ -96,7 +96,7 @@ func (r *rule) covers(t Target) bool {
 	anyService := len(r.services) == 0 || slices.Contains(r.services, "*")
 	switch {
 	case t.Unit != "":
-		return matches(r.units, t.Unit)
+		return r.deniesAll() || matches(r.units, t.Unit)
 	case !r.aboutProjects():
 		return false
 	case t.Project == "":
@@ -119,6 +119,12 @@ func (r *rule) touches(t Target) bool {
 	return t.Project == "" || len(r.projects) == 0 || matches(r.projects, t.Project)
 }
 
+// deniesAll reports whether the rule denies without a scope. Then that goes for units
+// as well, although what allows covers only the units that it lists.
+func (r *rule) deniesAll() bool {
+	return r.deny && len(r.projects) == 0 && len(r.services) == 0 && len(r.units) == 0
+}
+
 // aboutProjects reports whether the rule covers projects at all: one that lists only
 // units does not.
 func (r *rule) aboutProjects() bool {
@@ -130,7 +136,8 @@ func (r *rule) aboutProjects() bool {
 type stage int
 
 const (
-	otherTarget stage = iota
+	otherKind stage = iota // units, where it is about projects, and the other way round
+	otherTarget
 	lesserRole
 	otherVerb
 	otherImage
@@ -141,6 +148,8 @@ const (
 
 func (r *rule) judge(q Request) stage {
 	switch {
+	case !r.covers(q.Target) && (q.Target.Unit != "" && len(r.units) == 0 || q.Target.Unit == "" && !r.aboutProjects()):
+		return otherKind
 	case !r.covers(q.Target):
 		return otherTarget
 	case q.Verb.role() > r.role:

@@ -24,6 +24,9 @@ const maxLinks = 40 // as the kernel's
 // what has been looked at is what is opened, whatever is renamed meanwhile. The mode
 // says whether it is a file or a directory that is wanted.
 func (t trust) open(path string, want fs.FileMode) (*os.File, error) {
+	if !filepath.IsAbs(path) {
+		return nil, errors.New("it is not an absolute path")
+	}
 	dir, err := os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
