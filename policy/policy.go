@@ -168,3 +168,24 @@ func (p *Policy) Summary(s Subject) []Grant {
 	}
 	return grants
 }
+
+// Name is a user or a group that a rule calls by name.
+type Name struct {
+	Name   string
+	Group  bool
+	Source string // of the rule, as in Decision
+}
+
+// Names lists the users and groups that rules call by name: who looks them up can say
+// which do not exist.
+func (p *Policy) Names() []Name {
+	var names []Name
+	for _, r := range p.rules {
+		for i, called := range slices.Concat(r.users, r.groups) {
+			if called.name != "" {
+				names = append(names, Name{Name: called.name, Group: i >= len(r.users), Source: r.source()})
+			}
+		}
+	}
+	return names
+}
