@@ -54,6 +54,9 @@ func run(args []string, stderr io.Writer) int {
 		fmt.Println("tvsctld", version)
 		return 0
 	}
+	if flags.Arg(0) == "policy" {
+		return policyCommand(flags.Args()[1:], os.Stdout, stderr)
+	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "tvsctld: unexpected argument %q; see tvsctld -help\n", flags.Arg(0))
 		return exitUsage
