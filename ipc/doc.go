@@ -2,6 +2,8 @@
 // over a Unix domain socket, resources under /v1/.
 //
 //	GET  /v1/version
+//	GET  /v1/whoami                            Whoami
+//	GET  /v1/can-i[?verb=VERB&project=NAME&service=NAME&unit=NAME&image=REF&replicas=N]  Decision
 //	GET  /v1/projects
 //	GET  /v1/projects/{project}                status of one project
 //	POST /v1/projects/{project}/scale          ScaleRequest
@@ -25,6 +27,8 @@
 //	GET  /v1/operations/{id}/events            newline-delimited Event
 //	POST /v1/operations/{id}/cancel
 //	GET  /v1/events[?project=NAME]             newline-delimited HostEvent, from now on
+//
+// Lists and streams hold what the policy lets the caller see.
 //
 // {project} may be "-", which means the only project of the host.
 //

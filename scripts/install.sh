@@ -47,6 +47,7 @@ unit_dir=/etc/systemd/system
 units=(tvsctld.socket tvsctld.service)
 helpers=(tvsctld-nginx-test.service tvsctld-polkit.service) # started by tvsctld, never enabled
 rules=/etc/polkit-1/rules.d
+policy=/etc/tvsctld/policy.toml
 sysusers=/etc/sysusers.d/tvsctld.conf
 tmpfiles=/etc/tmpfiles.d/tvsctld.conf
 link=/usr/local/bin/tvsctl
@@ -143,6 +144,7 @@ do_install() {
   put 644 "$source/units/tvsctld.tmpfiles" "$tmpfiles"
   systemd-sysusers "$sysusers"
   systemd-tmpfiles --create "$tmpfiles"
+  [[ -e $policy ]] || put 644 "$source/policy/default.toml" "$policy"
   [[ ! -d $rules ]] || put 644 "$source/units/tvsctld.rules" "$rules/50-tvsctld.rules"
   for unit in "${units[@]}" "${helpers[@]}"; do
     sed "s|^\(Exec[A-Za-z]*=[-+]*\)$default_prefix/|\1$prefix/|" "$source/units/$unit" >"$work/$unit"
@@ -185,7 +187,9 @@ do_uninstall() {
     (cd "$share" && rmdir -p "${file%/*}" 2>/dev/null) || true
   done
   rm -rf /run/tvs /run/tvsctld.sock
-  rmdir /etc/tvsctld/projects /etc/tvsctld 2>/dev/null || true
+  # The policy as shipped is ours; a changed one is the administrator's.
+  if cmp -s "$source/policy/default.toml" "$policy"; then rm -f "$policy"; fi
+  rmdir /etc/tvsctld/projects /etc/tvsctld/policy.d /etc/tvsctld 2>/dev/null || true
   # systemd-sysusers removes nobody.
   if getent passwd tvsctld >/dev/null; then userdel tvsctld; fi
   if getent group tvs >/dev/null; then

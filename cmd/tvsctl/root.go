@@ -34,6 +34,8 @@ func (a *app) commands() []*cobra.Command {
 		a.nginxCommand(),
 		a.opsCommand(),
 		a.eventsCommand(),
+		a.whoamiCommand(),
+		a.canICommand(),
 		a.versionCommand(),
 		a.completionCommand(),
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tvsctl/daemon"
+	"tvsctl/policy"
 	"tvsctl/systemd"
 )
 
@@ -75,6 +76,8 @@ func run(args []string, stderr io.Writer) int {
 // configured adds the flags that say where the configuration is.
 func configured(flags *flag.FlagSet, config *daemon.Config) {
 	flags.StringVar(&config.ProjectDir, "projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
+	flags.StringVar(&config.PolicyFile, "policy", policy.File, "read who may do what from `FILE`")
+	flags.StringVar(&config.PolicyDir, "policy-dir", policy.DropIns, "and from *.toml in `DIR`")
 	flags.StringVar(&config.File, "config", "/etc/tvsctld/tvsctld.toml", "read the daemon's own configuration from `FILE`")
 }
 
