@@ -13,6 +13,24 @@ const (
 	MaxReplicas = 1000
 )
 
+// Route is one method of one resource, and who may use it.
+type Route struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`   // with variables, as {project}
+	Access string `json:"access"` // one of the words below
+	// Verb is what the policy is asked about, empty when the access is open or filtered.
+	Verb string `json:"verb,omitempty"`
+}
+
+// Who may use a route.
+const (
+	AccessOpen     = "open"     // whoever may connect
+	AccessFiltered = "filtered" // whoever may connect; it shows what the caller may see
+	AccessWhole    = "whole"    // who may do the verb to all of the path's project
+	AccessPartly   = "partly"   // who may do the verb to something in the path's project
+	AccessHost     = "host"     // who may do the verb to the whole host
+)
+
 // Version describes the daemon.
 type Version struct {
 	Version string `json:"version"`
