@@ -186,11 +186,12 @@ func (d *Daemon) showsOperation(ctx context.Context, o ipc.Operation) bool {
 	return d.policy().May(d.subjectOf(ctx), policy.Operations, o.Project)
 }
 
-// showsEvent reports whether the caller may see what the journal tells: of a project,
-// or of what concerns the whole host.
+// showsEvent reports whether the caller may see what the journal tells: of a service, of
+// a project, or of what concerns the whole host.
 func (d *Daemon) showsEvent(ctx context.Context, e ipc.HostEvent) bool {
-	if project := e.Fields["TVS_PROJECT"]; project != "" {
-		return d.policy().May(d.subjectOf(ctx), policy.Events, project)
+	about := policy.Target{Project: e.Fields["TVS_PROJECT"], Service: e.Fields["TVS_SERVICE"]}
+	if about.Project != "" && about.Service == "" {
+		return d.policy().May(d.subjectOf(ctx), policy.Events, about.Project)
 	}
-	return d.policy().Decide(d.subjectOf(ctx), policy.Request{Verb: policy.Events}).Allowed
+	return d.policy().Decide(d.subjectOf(ctx), policy.Request{Verb: policy.Events, Target: about}).Allowed
 }

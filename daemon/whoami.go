@@ -20,7 +20,7 @@ func getWhoami(d *Daemon, r *http.Request) (any, error) {
 			effect = "deny"
 		}
 		answer.Grants = append(answer.Grants, ipc.Grant{Rule: g.Rule, Source: g.Source, Through: g.Through, Effect: effect, Role: g.Role, Verbs: g.Verbs,
-			Projects: g.Projects, Services: g.Services, Units: g.Units, Images: g.Images, MaxReplicas: g.MaxReplicas, Rate: g.Rate})
+			Projects: g.Projects, Services: g.Services, Units: g.Units, Images: g.Images, Sockets: g.Sockets, MaxReplicas: g.MaxReplicas, Rate: g.Rate})
 	}
 	return answer, nil
 }

@@ -349,6 +349,7 @@ type Grant struct {
 	Services    []string `json:"services,omitempty"` // none: all of the projects
 	Units       []string `json:"units,omitempty"`
 	Images      []string `json:"images,omitempty"`
+	Sockets     bool     `json:"sockets,omitempty"` // stacks may mount sockets that control the host
 	MaxReplicas int      `json:"max_replicas,omitempty"`
 	Rate        string   `json:"rate,omitempty"` // "10/1m"
 }
