@@ -53,6 +53,7 @@ const (
 var scopes = []struct{ name, principal, lines string }{
 	{"project", "users = [%q]", `projects = ["own*"]`},
 	{"service", "groups = [%q]", `projects = ["ownshop"]` + "\n" + `services = ["web*"]`},
+	{"verbs", "users = [%q]", `projects = ["ownshop"]` + "\n" + `verbs = ["st*", "override"]`},
 	{"elsewhere", "users = [%q]", `projects = ["elsewhere"]`},
 	{"denied", "users = [%q]", ""}, // every project, and a second rule that denies
 }
@@ -84,7 +85,15 @@ func (c caller) may(verb, project, service string) bool {
 	case project != mine || !holds(c.role, verb):
 		return false
 	}
-	return c.scope == "project" || c.scope == "service" && (service == "" || service == visible)
+	switch c.scope {
+	case "project":
+		return true
+	case "service":
+		return service == "" || service == visible
+	case "verbs":
+		return strings.HasPrefix(verb, "st") || verb == "override"
+	}
+	return false
 }
 
 func matrixPolicy() string {
@@ -167,8 +176,10 @@ func (m *matrix) hides(c caller) []string {
 	switch {
 	case c.root:
 		return nil
-	case c.may("status", mine, ""):
+	case c.may("ops", mine, ""):
 		return []string{foreign, m.ids[foreign]}
+	case c.may("status", mine, ""):
+		return []string{foreign, m.ids[foreign], m.ids[mine]}
 	}
 	return []string{foreign, m.ids[foreign], mine, m.ids[mine]}
 }
@@ -184,8 +195,13 @@ func (m *matrix) build(t *testing.T) {
 	tried := map[string]bool{}
 	for _, p := range probes {
 		tried[p.route] = true
-		if i := slices.IndexFunc(m.routes, func(r ipc.Route) bool { return r.Method+" "+r.Path == p.route }); i < 0 {
+		i := slices.IndexFunc(m.routes, func(r ipc.Route) bool { return r.Method+" "+r.Path == p.route })
+		if i < 0 {
 			t.Errorf("there is no route %s", p.route)
+			continue
+		}
+		if r := m.routes[i]; p.verb != "plan" && p.verb != r.Verb || p.whole != (r.Access == ipc.AccessWhole) {
+			t.Errorf("%s is %s of %s", p.route, r.Access, r.Verb)
 		}
 		for _, c := range callers() {
 			m.project(c, p)
@@ -269,12 +285,16 @@ func (m *matrix) everybody(c caller, r ipc.Route) {
 		return
 	}
 	made := cell{caller: c, what: r.Access, method: r.Method, path: r.Path, want: []int{200}, hidden: m.hides(c)}
+	of := "status"
+	if r.Path == "/v1/operations" {
+		of = "ops"
+	}
 	switch {
 	case r.Path == "/v1/whoami":
 		made.has, made.hidden = fmt.Sprintf(`"user":%q`, c.name), nil
 	case r.Access == ipc.AccessFiltered && c.root:
 		made.has = foreign
-	case r.Access == ipc.AccessFiltered && c.may("status", mine, ""):
+	case r.Access == ipc.AccessFiltered && c.may(of, mine, ""):
 		made.has = mine
 	}
 	m.add(made)
@@ -385,8 +405,8 @@ func (c cell) check(status int, body string) string {
 }
 
 // TestPolicyMatrix: every role, with a rule for a project, for some of its services, for
-// another project, and under one that denies, on every route, on its own and a foreign
-// project: what comes is what the policy says, and no answer tells of what it hides.
+// some verbs, for another project, and under one that denies, on every route, on its own
+// and a foreign project: what comes is what the policy says, and no answer tells of what it hides.
 func TestPolicyMatrix(t *testing.T) {
 	t.Parallel()
 	m := own(t, "matrix")
