@@ -170,8 +170,14 @@ func (o *operation) logStep(s ipc.Step) {
 
 func (o *operation) fields() fields {
 	r := &o.record
-	return fields{"TVS_OPERATION": r.ID, "TVS_PROJECT": r.Project, "TVS_VERB": r.Verb,
+	f := fields{"TVS_OPERATION": r.ID, "TVS_VERB": r.Verb,
 		"TVS_UID": strconv.FormatUint(uint64(r.UID), 10), "TVS_USER": r.User}
+	if r.Unit != "" {
+		f["TVS_UNIT"] = r.Unit
+	} else {
+		f["TVS_PROJECT"] = r.Project
+	}
+	return f
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s" }

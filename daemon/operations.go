@@ -18,6 +18,9 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 		if project != "" && record.Project != project {
 			continue
 		}
+		if record.Unit != "" && !d.seesUnit(r.Context(), record.Unit) {
+			continue
+		}
 		d.mu.Lock()
 		running := d.running[record.ID]
 		d.mu.Unlock()
@@ -46,8 +49,13 @@ func postCancel(d *Daemon, r *http.Request) (any, error) {
 	if o == nil || record.State.Finished() {
 		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot cancel operation %s: it has ended", record.ID)}
 	}
+	if record.Unit != "" {
+		if err := d.allowUnit(r.Context(), record.Verb, record.Unit); err != nil {
+			return nil, err
+		}
+	}
 	who, _ := peerOf(r.Context())
-	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s in project %s.", who.name(), record.Summary, record.Project), o.fields())
+	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), o.fields())
 	o.cancel(fmt.Errorf("canceled by %s", who.name()))
 	return o.snapshot(), nil
 }
@@ -117,6 +125,9 @@ func getHostEvents(d *Daemon, r *http.Request) (any, error) {
 					return
 				}
 				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project {
+					continue
+				}
+				if unit := entry.Fields["TVS_UNIT"]; unit != "" && !d.seesUnit(r.Context(), unit) {
 					continue
 				}
 				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
