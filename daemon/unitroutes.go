@@ -21,6 +21,9 @@ func (d *Daemon) unitOf(r *http.Request, verb string) (*systemd.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if systemd.Template(name) {
+		return nil, badRequest("cannot %s %s: it is a template; name an instance of it", verb, name)
+	}
 	unit, err := d.units.Unit(r.Context(), name)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,11 +44,11 @@ type bus struct {
 	followed  bool
 
 	mu       sync.Mutex
-	owner    string                                // the manager's own name on the bus
-	starting int                                   // jobs whose paths are not known yet
-	ended    map[dbus.ObjectPath]string            // while there are such: the results of jobs
-	jobs     map[dbus.ObjectPath][]chan string     // who waits for the end of a job
-	watchers map[dbus.ObjectPath][]chan<- struct{} // who wants to know that a unit changed
+	owner    string                            // the manager's own name on the bus
+	starting int                               // jobs whose paths are not known yet
+	ended    map[dbus.ObjectPath]string        // while there are such: the results of jobs
+	jobs     map[dbus.ObjectPath][]chan string // who waits for the end of a job
+	watchers map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
 }
 
 // connect returns a connection, the one that all share while it lasts.
@@ -64,7 +65,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]chan<- struct{}{}}
+	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -190,9 +191,16 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			b.ended[path] = result
 		}
 	case iface == properties && name == "PropertiesChanged":
-		for _, watcher := range b.watchers[signal.Path] {
+		var of string
+		var values map[string]dbus.Variant
+		var invalid []string
+		if dbus.Store(signal.Body, &of, &values, &invalid) != nil {
+			return
+		}
+		for _, w := range b.watchers[signal.Path] {
+			maps.Copy(w.seen, values)
 			select {
-			case watcher <- struct{}{}:
+			case w.changed <- struct{}{}:
 			default: // it has not yet looked since the last time
 			}
 		}
@@ -247,8 +255,14 @@ func (b *bus) forget(job dbus.ObjectPath, ended chan string) (result string, cam
 	}
 }
 
-// watch tells on a channel that a unit's properties changed, until stop.
-func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (changed <-chan struct{}, stop func(), err error) {
+// watcher is told of the changes of a unit.
+type watcher struct {
+	changed chan struct{}
+	seen    props // what was told, the last of each; the bus's mu guards it
+}
+
+// watch tells of the changes of a unit until stop.
+func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop func(), err error) {
 	if err := b.follow(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -256,16 +270,16 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (changed <-chan s
 	if err := b.conn.AddMatchSignalContext(ctx, rule...); err != nil {
 		return nil, nil, lost(ctx, "follow a unit", err)
 	}
-	watcher := make(chan struct{}, 1)
+	w = &watcher{changed: make(chan struct{}, 1), seen: props{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watchers[unit] = append(b.watchers[unit], watcher)
-	return watcher, func() {
+	b.watchers[unit] = append(b.watchers[unit], w)
+	return w, func() {
 		// On a bus that is gone there is no rule to remove.
 		_ = b.conn.RemoveMatchSignal(rule...)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		left := slices.DeleteFunc(b.watchers[unit], func(w chan<- struct{}) bool { return w == (chan<- struct{})(watcher) })
+		left := slices.DeleteFunc(b.watchers[unit], func(other *watcher) bool { return other == w })
 		if b.watchers[unit] = left; len(left) == 0 {
 			delete(b.watchers, unit)
 		}

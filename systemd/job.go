@@ -29,11 +29,12 @@ type Mark struct {
 	Active     bool      `json:"active"`
 	Invocation string    `json:"invocation,omitempty"`
 	Checked    time.Time `json:"checked,omitzero"` // its conditions
+	At         time.Time `json:"at"`
 }
 
 // Mark returns what Do must know of a unit before a job.
 func (u *Unit) Mark() Mark {
-	return Mark{Unit: u.ID, Active: u.Active(), Invocation: u.Invocation, Checked: u.ConditionAt}
+	return Mark{Unit: u.ID, Active: u.Active(), Invocation: u.Invocation, Checked: u.ConditionAt, At: time.Now()}
 }
 
 const (
@@ -102,9 +103,18 @@ func (r *run) carry(ctx context.Context, b *bus) error {
 		case own:
 			r.job = now.job
 		case happened(r.Verb, r.Before, now):
-			return r.look(ctx, b)
+			r.after = now
+			return nil
+		case now.forgotten() && r.recall(ctx, now):
+			r.after = now
+			return nil
 		}
 	}
+	watcher, stop, err := b.watch(ctx, unitPath(r.Before.Unit))
+	if err != nil {
+		return err
+	}
+	defer stop()
 	ended, err := r.join(ctx, b)
 	if err != nil {
 		return err
@@ -115,7 +125,7 @@ func (r *run) carry(ctx context.Context, b *bus) error {
 			return err
 		}
 	}
-	return r.look(ctx, b)
+	return r.look(ctx, b, watcher)
 }
 
 // join returns the channel on which the result of the job comes. It has the manager begin
@@ -208,21 +218,21 @@ func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 
 // look takes the unit as the job left it. A service whose start is over with the fork is
 // watched a little longer.
-func (r *run) look(ctx context.Context, b *bus) error {
-	now, err := b.unit(ctx, r.Before.Unit)
-	if err != nil {
+func (r *run) look(ctx context.Context, b *bus, w *watcher) (err error) {
+	if r.after, err = b.unit(ctx, r.Before.Unit); err != nil || r.NoBlock {
 		return err
 	}
-	r.after = now
-	forked := now.Type == "simple" || now.Type == "exec" || now.Type == "idle"
-	if r.NoBlock || !forked || r.Verb != "start" && r.Verb != "restart" || !now.Active() || now.Invocation == r.Before.Invocation {
+	now := r.after
+	if now.forgotten() {
+		if b.remember(now, w); now.forgotten() {
+			r.recall(ctx, now)
+		}
 		return nil
 	}
-	changed, stop, err := b.watch(ctx, now.path)
-	if err != nil {
-		return err
+	forked := now.Type == "simple" || now.Type == "exec" || now.Type == "idle"
+	if !forked || r.Verb != "start" && r.Verb != "restart" || !now.Active() || now.Invocation == r.Before.Invocation {
+		return nil
 	}
-	defer stop()
 	timer := time.NewTimer(settle)
 	defer timer.Stop()
 	for over := false; ; {
@@ -230,7 +240,7 @@ func (r *run) look(ctx context.Context, b *bus) error {
 			return err
 		}
 		select {
-		case <-changed:
+		case <-w.changed:
 		case <-timer.C:
 			over = true
 		case <-b.conn.Context().Done():

@@ -108,11 +108,11 @@ func reason(before Mark, now *Unit) string {
 func unmet(what string, list []string) string {
 	switch len(list) {
 	case 0:
-		return "a " + what + " of it is not met"
+		return "what it asserts, or its condition, is not met"
 	case 1:
 		return "its " + what + " " + list[0] + " is not met"
 	}
-	return "its " + what + "s " + strings.Join(list, ", ") + " are not met"
+	return "one of its " + what + "s is not met: " + strings.Join(list, ", ")
 }
 
 // Failure says in words why the unit failed the last time; empty when it did not.

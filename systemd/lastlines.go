@@ -24,15 +24,40 @@ func LastLines(ctx context.Context, invocation string, n int) ([]string, error) 
 	if invocation == "" || n <= 0 {
 		return nil, nil
 	}
+	output, err := journalctl(ctx, "-n", strconv.Itoa(n), "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID",
+		"_SYSTEMD_INVOCATION_ID="+invocation, "+", "INVOCATION_ID="+invocation)
+	return journalLines(output), err
+}
+
+func journalctl(ctx context.Context, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, journalPatience)
 	defer cancel()
-	command := exec.CommandContext(ctx, "journalctl", "-q", "-o", "json", "-n", strconv.Itoa(n), "--no-pager",
-		"--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_PID,PRIORITY", "_SYSTEMD_INVOCATION_ID="+invocation, "+", "INVOCATION_ID="+invocation)
-	output, err := command.Output()
+	output, err := exec.CommandContext(ctx, "journalctl", append([]string{"-q", "-o", "json", "--no-pager"}, args...)...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the journal: %v", err)
 	}
-	return journalLines(output), nil
+	return output, nil
+}
+
+// jobEntry is what systemd logs of a job that has ended (systemd.journal-fields(7)).
+type jobEntry struct {
+	Result     string `json:"JOB_RESULT"`
+	Invocation string `json:"INVOCATION_ID"` // empty where nothing was run
+}
+
+// lastJob returns the last entry since a time of a job on a unit of one of the types, nil
+// where there is none.
+func lastJob(ctx context.Context, unit string, since time.Time, types []string) (*jobEntry, error) {
+	args := []string{"-n", "1", "--output-fields=JOB_RESULT,INVOCATION_ID", "--since=" + since.Format("2006-01-02 15:04:05"), "UNIT=" + unit, "_PID=1"}
+	for _, kind := range types {
+		args = append(args, "JOB_TYPE="+kind)
+	}
+	output, err := journalctl(ctx, args...)
+	var entry jobEntry
+	if err != nil || json.Unmarshal(bytes.TrimSpace(output), &entry) != nil || entry.Result == "" {
+		return nil, err
+	}
+	return &entry, nil
 }
 
 // journalEntry is one line of journalctl -o json. A message that is not text comes as an

@@ -36,7 +36,8 @@ type Unit struct {
 	path dbus.ObjectPath
 	job  dbus.ObjectPath
 
-	// Conditions and Asserts are those that did not hold when it was last to be started.
+	// Conditions and Asserts are those that did not hold when it was last to be started, or
+	// could be.
 	Condition, Assert     bool
 	Conditions, Asserts   []string  // "ConditionPathExists=/etc/x"
 	ConditionAt, AssertAt time.Time // when they were checked
@@ -160,13 +161,15 @@ func (p props) store(name string, into ...any) error {
 	return dbus.Store(fields, into...)
 }
 
-// unmet returns the conditions or asserts that did not hold, as a unit file has them.
+// unmet returns the conditions or asserts that did not hold, as a unit file has them; all
+// where systemd has forgotten what they were.
 func (p props) unmet(name string) (list []string) {
+	var untested []string
 	for _, fields := range property[[][]any](p, name) {
 		var kind, parameter string
 		var trigger, negate bool
 		var state int32
-		if dbus.Store(fields, &kind, &trigger, &negate, &parameter, &state) != nil || state >= 0 {
+		if dbus.Store(fields, &kind, &trigger, &negate, &parameter, &state) != nil || state > 0 {
 			continue
 		}
 		marks := ""
@@ -176,7 +179,14 @@ func (p props) unmet(name string) (list []string) {
 		if negate {
 			marks += "!"
 		}
-		list = append(list, kind+"="+marks+parameter)
+		if text := kind + "=" + marks + parameter; state < 0 {
+			list = append(list, text)
+		} else {
+			untested = append(untested, text)
+		}
+	}
+	if list == nil {
+		return untested
 	}
 	return list
 }

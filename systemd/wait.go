@@ -16,7 +16,7 @@ func (u *Units) Wait(ctx context.Context, unit string, is func(*Unit) bool) (now
 		if now, err = b.unit(ctx, unit); err != nil || is(now) {
 			return err
 		}
-		changed, stop, err := b.watch(ctx, now.path)
+		w, stop, err := b.watch(ctx, now.path)
 		if err != nil {
 			return err
 		}
@@ -29,7 +29,7 @@ func (u *Units) Wait(ctx context.Context, unit string, is func(*Unit) bool) (now
 				return err
 			}
 			select {
-			case <-changed:
+			case <-w.changed:
 			case <-ticker.C:
 			case <-b.conn.Context().Done():
 				return fmt.Errorf("cannot wait for %s: %w", unit, errLost)
