@@ -48,7 +48,7 @@ type jobEntry struct {
 // lastJob returns the last entry since a time of a job on a unit of one of the types, nil
 // where there is none.
 func lastJob(ctx context.Context, unit string, since time.Time, types []string) (*jobEntry, error) {
-	args := []string{"-n", "1", "--output-fields=JOB_RESULT,INVOCATION_ID", "--since=" + since.Format("2006-01-02 15:04:05"), "UNIT=" + unit, "_PID=1"}
+	args := []string{"-n", "1", "--output-fields=JOB_RESULT,INVOCATION_ID", fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000), "UNIT=" + unit, "_PID=1"}
 	for _, kind := range types {
 		args = append(args, "JOB_TYPE="+kind)
 	}
