@@ -65,22 +65,30 @@ func getUnits(d *Daemon, r *http.Request) (any, error) {
 	return list, nil
 }
 
-// getUnit is a unit's status, with the last lines of the journal if it is asked for some.
+// getUnit is a unit's status, with the last lines of the journal: as many as are asked
+// for, else a few of a unit that is not active. To read them takes longer than all else.
 func getUnit(d *Daemon, r *http.Request) (any, error) {
+	name, err := systemd.UnitName(r.PathValue("unit"))
+	if err != nil {
+		return nil, err
+	}
 	lines := 0
-	if text := r.URL.Query().Get("lines"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 || n > maxUnitLines {
+	text := r.URL.Query().Get("lines")
+	if text != "" {
+		if lines, err = strconv.Atoi(text); err != nil || lines < 0 || lines > maxUnitLines {
 			return nil, badRequest("cannot show %q lines: it is no number from 0 to %d", text, maxUnitLines)
 		}
-		lines = n
 	}
+	journal := systemd.ReadLines(r.Context(), name, lines)
 	unit, err := d.unitOf(r, "status")
 	if err != nil {
 		return nil, err
 	}
+	if text == "" && !unit.Active() {
+		journal = systemd.ReadLines(r.Context(), unit.ID, failureLines)
+	}
 	status := describeUnit(unit)
-	if status.Journal, err = systemd.LastLines(r.Context(), unit.Invocation, lines); err != nil {
+	if status.Journal, err = journal(unit); err != nil {
 		status.Journal = []string{err.Error()}
 	}
 	return status, nil

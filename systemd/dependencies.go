@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-
-	"github.com/godbus/dbus/v5"
 )
 
 // The properties that systemctl list-dependencies follows, and those in reverse.
@@ -66,12 +64,7 @@ func (u *Unit) related(names []string) []string {
 
 // unitFrom looks at one interface of a unit.
 func (b *bus) unitFrom(ctx context.Context, name, iface string) (*Unit, error) {
-	doing := "look at " + name
-	var at dbus.ObjectPath
-	if err := b.call(ctx, doing, managerPath, manager+".LoadUnit", []any{name}, &at); err != nil {
-		return nil, err
-	}
-	return b.unitAt(ctx, doing, at, iface)
+	return b.unitAt(ctx, "look at "+name, unitPath(name), iface)
 }
 
 // pulled are the dependencies that a start starts too.

@@ -41,9 +41,9 @@ func (r *run) recall(ctx context.Context, u *Unit) bool {
 		return false
 	}
 	if r.result == "" {
-		r.result = entry.Result
+		r.result, _ = entry.JobResult.(string)
 	}
-	if u.Invocation = entry.Invocation; u.Invocation == "" { // it did not run
+	if u.Invocation, _ = entry.About.(string); u.Invocation == "" { // it did not run
 		u.Condition, u.ConditionAt = false, time.Now()
 	}
 	return true

@@ -110,12 +110,8 @@ func (u *Units) Unit(ctx context.Context, name string) (found *Unit, err error) 
 }
 
 func (b *bus) unit(ctx context.Context, name string) (*Unit, error) {
-	doing := "look at " + name
-	var at dbus.ObjectPath
-	if err := b.call(ctx, doing, managerPath, manager+".LoadUnit", []any{name}, &at); err != nil {
-		return nil, err
-	}
-	return b.unitAt(ctx, doing, at, "")
+	// Looking at the path loads the unit too, as LoadUnit would, and resolves an alias.
+	return b.unitAt(ctx, "look at "+name, unitPath(name), "")
 }
 
 // unitAt reads the properties of an interface of a unit, "" for all.

@@ -16,8 +16,9 @@ func (a *app) unitStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status UNIT",
 		Short: "Show how a unit is",
-		Long: `Show how a unit is, and the last lines that its journal has of this or its last run. The
-exit status is systemctl's: 0 active, 3 inactive or failed, 4 no such unit.`,
+		Long: `Show how a unit is. With -n, and of one that is not active, also the last lines that the
+journal has of this or its last run. The exit status is systemctl's: 0 active, 3 inactive
+or failed, 4 no such unit.`,
 		Example: `  tvsctl unit status nginx
   tvsctl unit status nginx -n 50
   tvsctl unit status nginx --json`,
@@ -29,14 +30,18 @@ exit status is systemctl's: 0 active, 3 inactive or failed, 4 no such unit.`,
 				return err
 			}
 			var unit ipc.Unit
-			if err := a.client().Get(cmd.Context(), ipc.UnitPath(name, "")+fmt.Sprintf("?lines=%d", lines), &unit); err != nil {
+			path := ipc.UnitPath(name, "")
+			if cmd.Flags().Changed("lines") {
+				path += fmt.Sprintf("?lines=%d", lines)
+			}
+			if err := a.client().Get(cmd.Context(), path, &unit); err != nil {
 				return err
 			}
 			a.show(unit, func(w io.Writer) { a.writeUnit(w, &unit) })
 			return unitState(&unit)
 		},
 	}
-	cmd.Flags().IntVarP(&lines, "lines", "n", 10, "show `N` lines of the journal")
+	cmd.Flags().IntVarP(&lines, "lines", "n", 0, "show `N` lines of the journal; 10 of a unit that is not active")
 	return cmd
 }
 
