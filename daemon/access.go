@@ -32,6 +32,9 @@ const (
 	// partly: who may do the verb to something in the path's project; what of it, the
 	// handler asks.
 	partly
+	// onUnit: who may do the verb to the path's unit, by the id that systemd has for its
+	// name: the handler asks (unitOf).
+	onUnit
 	// host: who may do the verb to the whole host.
 	host
 )
@@ -63,7 +66,7 @@ func (d *Daemon) allow(route route, r *http.Request) error {
 		return &ipc.Error{Code: ipc.CodeForbidden, Message: "it is not known who asks"}
 	}
 	switch route.access.kind {
-	case open, filtered:
+	case open, filtered, onUnit:
 		return nil
 	case host:
 		return d.permit(r.Context(), policy.Request{Verb: route.access.verb})
@@ -183,12 +186,19 @@ func (d *Daemon) sees(ctx context.Context, project string) bool {
 
 // showsOperation reports whether the caller may know of an operation.
 func (d *Daemon) showsOperation(ctx context.Context, o ipc.Operation) bool {
+	if o.Unit != "" {
+		q := policy.Request{Verb: policy.Operations, Target: policy.Target{Unit: o.Unit}}
+		return d.policy().Decide(d.subjectOf(ctx), q).Allowed
+	}
 	return d.policy().May(d.subjectOf(ctx), policy.Operations, o.Project)
 }
 
 // showsEvent reports whether the caller may see what the journal tells: of a project,
 // or of what concerns the whole host.
 func (d *Daemon) showsEvent(ctx context.Context, e ipc.HostEvent) bool {
+	if unit := e.Fields["TVS_UNIT"]; unit != "" {
+		return d.seesUnit(ctx, unit)
+	}
 	if project := e.Fields["TVS_PROJECT"]; project != "" {
 		return d.policy().May(d.subjectOf(ctx), policy.Events, project)
 	}

@@ -53,7 +53,7 @@ const (
 type Daemon struct {
 	config   Config
 	engine   *dockerops.Engine
-	units    systemd.Units
+	units    systemd.Units // shares a connection; not to be copied
 	state    *store
 	log      *logbook
 	activity *activity
@@ -114,6 +114,7 @@ func New(config Config) *Daemon {
 func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
+	defer d.units.Close()
 	d.life = life
 	d.activity = newActivity(d.idle())
 	go d.health.answer(life, d.passLocks)

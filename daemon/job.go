@@ -130,6 +130,11 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, true
+		if kept.Job.Kind == unitKind && d.state.usable() == nil {
+			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
+			d.admitUnit(o)
+			continue
+		}
 		if d.state.usable() != nil || kinds[kept.Job.Kind] == nil {
 			d.abandon(o)
 			continue

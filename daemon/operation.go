@@ -170,8 +170,13 @@ func (o *operation) logStep(s ipc.Step) {
 
 func (o *operation) fields() fields {
 	r := &o.record
-	f := fields{"TVS_OPERATION": r.ID, "TVS_PROJECT": r.Project, "TVS_VERB": r.Verb,
+	f := fields{"TVS_OPERATION": r.ID, "TVS_VERB": r.Verb,
 		"TVS_UID": strconv.FormatUint(uint64(r.UID), 10), "TVS_USER": r.User}
+	if r.Unit != "" {
+		f["TVS_UNIT"] = r.Unit
+	} else {
+		f["TVS_PROJECT"] = r.Project
+	}
 	for key, value := range o.job.Audit {
 		if f[key] == "" {
 			f[key] = value

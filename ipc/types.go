@@ -252,9 +252,10 @@ func (s OperationState) Finished() bool {
 // Operation is one change, from request to outcome.
 type Operation struct {
 	ID      string         `json:"id"`
-	Project string         `json:"project"`
-	Verb    string         `json:"verb"`    // scale, start, up, …
-	Summary string         `json:"summary"` // "scale webapp from 1 to 3"
+	Project string         `json:"project"`        // empty for a change of a unit
+	Unit    string         `json:"unit,omitempty"` // the unit that is changed
+	Verb    string         `json:"verb"`           // scale, start, up, …
+	Summary string         `json:"summary"`        // "scale webapp from 1 to 3"
 	User    string         `json:"user"`
 	UID     uint32         `json:"uid"`
 	State   OperationState `json:"state"`

@@ -32,6 +32,7 @@ func (a *app) commands() []*cobra.Command {
 		a.overrideCommand(),
 		a.verifyCommand(),
 		a.nginxCommand(),
+		a.unitCommand(),
 		a.opsCommand(),
 		a.eventsCommand(),
 		a.whoamiCommand(),
