@@ -44,12 +44,24 @@ prefix=${prefix%/}
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
-units=(tvsctld.socket tvsctld.service)
-sysusers=/etc/sysusers.d/tvsctld.conf
-tmpfiles=/etc/tmpfiles.d/tvsctld.conf
+mapfile -t units < <(cd "$source/units" && ls -- *.socket *.service)
+# Those that do not say where they are WantedBy are started by others.
+mapfile -t enabled < <(cd "$source/units" && grep -l '^\[Install\]' -- "${units[@]}")
 link=/usr/local/bin/tvsctl
 share=/usr/local/share
 completions=(bash-completion/completions/tvsctl zsh/site-functions/_tvsctl fish/vendor_completions.d/tvsctl.fish)
+
+# destination FILE: where a file of units/ is installed.
+destination() {
+  local name=${1##*/}
+  case $name in
+    *.socket | *.service) echo "$unit_dir/$name" ;;
+    *.sysusers) echo "/etc/sysusers.d/${name%.*}.conf" ;;
+    *.tmpfiles) echo "/etc/tmpfiles.d/${name%.*}.conf" ;;
+    *.catalog) echo "/usr/local/lib/systemd/catalog/$name" ;; # there is none in /etc
+    *) fail "units/$name: a kind of file with no place to go to" ;;
+  esac
+}
 
 # installed_prefix: where an earlier run put the programs.
 installed_prefix() {
@@ -111,7 +123,7 @@ remove_programs() {
 }
 
 do_install() {
-  local before unit shells=(bash zsh fish) i work
+  local before file place shells=(bash zsh fish) i work
   # The rest cannot be judged without.
   ((EUID == 0)) || fail "must be root: run it with sudo"
   check
@@ -137,16 +149,18 @@ do_install() {
   done
   echo "installed programs in $prefix, linked $link"
 
-  put 644 "$source/units/tvsctld.sysusers" "$sysusers"
-  put 644 "$source/units/tvsctld.tmpfiles" "$tmpfiles"
-  systemd-sysusers "$sysusers"
-  systemd-tmpfiles --create "$tmpfiles"
-  for unit in "${units[@]}"; do
-    sed "s|^ExecStart=$default_prefix/|ExecStart=$prefix/|" "$source/units/$unit" >"$work/$unit"
-    put 644 "$work/$unit" "$unit_dir/$unit"
+  for file in "$source"/units/*; do
+    place=$(destination "$file")
+    sed "s|$default_prefix/|$prefix/|" "$file" >"$work/file"
+    put 644 "$work/file" "$place"
+    case $file in
+      *.sysusers) systemd-sysusers "$place" ;;
+      *.tmpfiles) systemd-tmpfiles --create "$place" ;;
+    esac
   done
+  journalctl --update-catalog
   systemctl daemon-reload
-  systemctl --quiet enable "${units[@]}"
+  systemctl --quiet enable "${enabled[@]}"
   # The socket stays open throughout: who connects meanwhile waits for the new daemon.
   systemctl start tvsctld.socket
   systemctl try-restart tvsctld.service
@@ -154,7 +168,7 @@ do_install() {
     remove_programs "$before"
     echo "removed the programs in $before"
   fi
-  echo "enabled ${units[*]}; /run/tvsctld.sock is open for root and group tvs"
+  echo "enabled ${enabled[*]}; /run/tvsctld.sock is open for root and group tvs"
   notes
   if [[ ! $before ]]; then
     echo "next: usermod -aG tvs USER lets a user in; tvsctl --help"
@@ -162,17 +176,23 @@ do_install() {
 }
 
 do_uninstall() {
-  local file left
+  local file place left
   ((EUID == 0)) || fail "must be root: run it with sudo"
   prefix=${prefix:-$(installed_prefix)}
   if [[ -d /run/systemd/system && -e $unit_dir/tvsctld.socket ]]; then
-    systemctl --quiet disable --now "${units[@]}"
+    systemctl --quiet disable "${enabled[@]}"
+    systemctl stop "${units[@]/@./@*.}" # instances of a template are a pattern
   fi
-  rm -f "${units[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles"
-  rmdir "${sysusers%/*}" 2>/dev/null || true # systemd brings none
+  for file in "$source"/units/*; do
+    place=$(destination "$file")
+    rm -f "$place"
+  done
+  # systemd does not bring these.
+  rmdir /etc/sysusers.d /usr/local/lib/systemd{/catalog,} 2>/dev/null || true
   if [[ -d /run/systemd/system ]]; then
+    journalctl --update-catalog
     systemctl daemon-reload
-    systemctl reset-failed "${units[@]}" 2>/dev/null || true
+    systemctl reset-failed "${units[@]/@./@*.}" 2>/dev/null || true
   fi
   remove_programs "${prefix:-$default_prefix}"
   # A link that leads elsewhere is not ours.
