@@ -24,7 +24,7 @@ examples: ## the programs of the example stack and of the tests, into bin/exampl
 	$(GOBUILD) -tags faults -o bin/tests/tvsctld-faults ./cmd/tvsctld
 
 test: build examples ## everything, with all set-up: unit tests, then end to end on a test machine (root)
-	tests/testhost setup
+	tests/testhost setup bookworm
 	$(MAKE) check
 	go test -tags e2e -count=1 -timeout 60m -v ./tests/...
 
