@@ -59,6 +59,7 @@ destination() {
     *.sysusers) echo "/etc/sysusers.d/${name%.*}.conf" ;;
     *.tmpfiles) echo "/etc/tmpfiles.d/${name%.*}.conf" ;;
     *.catalog) echo "/usr/local/lib/systemd/catalog/$name" ;; # there is none in /etc
+    *.preset) echo "/etc/systemd/system-preset/50-$name" ;;
     *) fail "units/$name: a kind of file with no place to go to" ;;
   esac
 }
@@ -87,6 +88,9 @@ check() {
     missing+=("a running Docker Engine: systemctl start docker")
   elif ! at_least "$version" 20.10; then
     missing+=("Docker Engine 20.10 or later (this is $version): https://docs.docker.com/engine/install/")
+  fi
+  if [[ -e /usr/lib/systemd/system/tvsctld.service ]]; then
+    missing+=("a host without the package tvsctl, which this would hide: apt-get remove tvsctl, or upgrade that")
   fi
   if [[ -e $link && ! -L $link ]]; then
     missing+=("a free place for the link $link: move the file that is there away")
@@ -188,7 +192,7 @@ do_uninstall() {
     rm -f "$place"
   done
   # systemd does not bring these.
-  rmdir /etc/sysusers.d /usr/local/lib/systemd{/catalog,} 2>/dev/null || true
+  rmdir /etc/sysusers.d /etc/systemd/system-preset /usr/local/lib/systemd{/catalog,} 2>/dev/null || true
   if [[ -d /run/systemd/system ]]; then
     journalctl --update-catalog
     systemctl daemon-reload
