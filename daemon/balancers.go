@@ -56,19 +56,6 @@ func (e executor) Start(ctx context.Context, argv []string) (nginx.Process, erro
 	return x, nil
 }
 
-// unit is one systemd unit, as nginx.Host wants it.
-type unit struct {
-	d    *Daemon
-	name string
-}
-
-func (u unit) Reload(ctx context.Context) error { return u.d.units.Reload(ctx, u.name) }
-
-func (u unit) MainPID(ctx context.Context) (int, error) {
-	state, err := u.d.units.State(ctx, u.name)
-	return state.MainPID, err
-}
-
 // findBalancers returns the nginx that run now, sorted by name, those that were
 // known with what is known of them.
 func (s *site) findBalancers(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {

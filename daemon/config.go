@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -44,12 +43,12 @@ const hostUpstreamDir = "/run/tvs/upstreams"
 func readProjectConfig(dir, project string) (projectConfig, error) {
 	path := filepath.Join(dir, project+".toml")
 	var c projectConfig
-	text, err := os.ReadFile(path)
+	text, err := readTrusted(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
 	if err != nil {
-		return c, fmt.Errorf("cannot read the project's configuration: %v", err)
+		return c, err
 	}
 	meta, err := toml.Decode(string(text), &c)
 	if err != nil {

@@ -58,14 +58,15 @@ type Daemon struct {
 	settings atomic.Pointer[settings]
 	life     context.Context // ends when the daemon stops
 
-	born     time.Time
-	began    chan struct{} // gets a value when an operation begins
-	group    uint32        // whose members may use the socket
-	stopping chan struct{} // closed when the daemon was told to end
-	guards   sync.WaitGroup
-	guarding chan struct{} // closed when the guard has looked for the first time
-	once     sync.Once
-	statuses flights
+	born      time.Time
+	began     chan struct{} // gets a value when an operation begins
+	group     uint32        // whose members may use the socket
+	stopping  chan struct{} // closed when the daemon was told to end
+	guards    sync.WaitGroup
+	guarding  chan struct{} // closed when the guard has looked for the first time
+	once      sync.Once
+	statuses  flights
+	examining chan struct{} // holds a value while the host's nginx is examined
 
 	mu       sync.Mutex
 	sites    map[string]*site
@@ -84,7 +85,7 @@ type Daemon struct {
 // started again and again.
 func New(config Config) *Daemon {
 	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
-		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]bool{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), born: time.Now()}
+		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]bool{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), examining: make(chan struct{}, 1), born: time.Now()}
 	initial := d.defaults()
 	d.settings.Store(&initial)
 	// What is wrong with it is said, and kept for those who ask.

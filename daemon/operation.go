@@ -189,7 +189,7 @@ func describeSteps(plan *dockerops.Plan) []ipc.Step {
 	return steps
 }
 
-const stateHint = "nothing was changed; make room or mend the state directory"
+const stateHint = "nothing was changed; make room or mend the state directory; where it was read-only, then systemctl restart tvsctld"
 
 // launch records an operation and runs it when the project's turn comes. It
 // returns at once, when the request is on disk.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -40,7 +41,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	says("0 is not a number from 1 to 65536; the defaults are in force")
-	if got := *s.d.settings.Load(); got != s.d.defaults() {
+	if got := *s.d.settings.Load(); !reflect.DeepEqual(got, s.d.defaults()) {
 		t.Errorf("in force: %+v", got)
 	}
 
@@ -50,7 +51,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("still %q", problems)
 	}
 	good := settings{Idle: idleTime(2 * time.Hour), MaxConnections: 1024, MaxConnectionsPerUser: 9, MaxOperations: 1}
-	if got := *s.d.settings.Load(); got != good {
+	if got := *s.d.settings.Load(); !reflect.DeepEqual(got, good) {
 		t.Errorf("in force: %+v", got)
 	}
 	s.d.activity.mu.Lock()
@@ -75,7 +76,7 @@ func TestReload(t *testing.T) {
 	writeSettings(t, file, "max_operations = 5\nnonsense = true\n")
 	hup() // in the middle of the operation
 	says("line 2: unknown key nonsense; what was in force before stays in force")
-	if got := *s.d.settings.Load(); got != good {
+	if got := *s.d.settings.Load(); !reflect.DeepEqual(got, good) {
 		t.Errorf("after a broken one in force: %+v", got)
 	}
 	close(on)
@@ -87,7 +88,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	hup()
-	if got := *s.d.settings.Load(); got != s.d.defaults() {
+	if got := *s.d.settings.Load(); !reflect.DeepEqual(got, s.d.defaults()) {
 		t.Errorf("without the file in force: %+v", got)
 	}
 	// Of a project's file too, until it is mended or gone.

@@ -75,12 +75,26 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 	for i, step := range plan.Steps {
 		group.Go(func() {
 			progress(step, false, nil)
-			errs[i] = s.d.engine.Start(ctx, step.Container)
+			errs[i] = s.startPatiently(ctx, step.Container)
 			progress(step, true, errs[i])
 		})
 	}
 	group.Wait()
 	return fmt.Sprintf("%d %s started", len(plan.Steps), plural(len(plan.Steps), "replica")), errors.Join(errs...)
+}
+
+// restorePauses are between attempts to start a replica: right after a start of the
+// machine a port may yet be taken, or a volume not be mounted.
+var restorePauses = []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}
+
+func (s *site) startPatiently(ctx context.Context, container string) error {
+	for _, p := range restorePauses {
+		err := s.d.engine.Start(ctx, container)
+		if err == nil || errors.Is(err, dockerops.ErrUnavailable) || !pause(ctx, p) {
+			return err
+		}
+	}
+	return s.d.engine.Start(ctx, container)
 }
 
 // restored wants every service whose replicas nobody ended or stopped to run with

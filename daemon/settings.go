@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"regexp"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -21,17 +21,24 @@ import (
 //	max_connections          = 1024  # open at one time; 1 to 65536, as the others
 //	max_connections_per_user = 64    # so that one user cannot shut out the others
 //	max_operations           = 256   # that run or wait on the whole host
+//
+//	[units]                          # what it may do with which units, for those whom the policy lets
+//	"backup.service" = ["start", "stop", "restart", "reload", "reset-failed"]
 type settings struct {
 	Idle                  idleTime `toml:"idle"`
 	MaxConnections        bound    `toml:"max_connections"`
 	MaxConnectionsPerUser bound    `toml:"max_connections_per_user"`
 	MaxOperations         bound    `toml:"max_operations"`
+
+	Units map[string]unitVerbs `toml:"units"`
 }
 
 // idleTime and bound refuse what makes no sense while the decoder still knows the line.
 type (
 	idleTime time.Duration
 	bound    int
+	// unitVerbs are systemd's, as polkit is told them.
+	unitVerbs []string
 )
 
 func (t *idleTime) UnmarshalTOML(value any) error {
@@ -53,26 +60,35 @@ func (b *bound) UnmarshalTOML(value any) error {
 	return nil
 }
 
+func (v *unitVerbs) UnmarshalTOML(value any) error {
+	list, ok := value.([]any)
+	for _, item := range list {
+		verb, is := item.(string)
+		if ok = ok && is && slices.Contains(managedVerbs, verb); ok {
+			*v = append(*v, verb)
+		}
+	}
+	if !ok {
+		return fmt.Errorf("%v is not a list of %s", value, strings.Join(managedVerbs, ", "))
+	}
+	return nil
+}
+
+// managedVerbs are what the daemon may be let do with a unit.
+var managedVerbs = []string{"start", "stop", "restart", "reload", "reset-failed"}
+
+// unitName is a unit that can be listed: literal, since the rule is.
+var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.(service|socket|target|timer|path|mount|automount|swap|slice)$`)
+
 // readSettings reads the file; what it does not say, and all of it where there is no
 // file, is as in s.
 func readSettings(path string, s settings) (settings, error) {
-	info, err := os.Stat(path)
+	text, err := readTrusted(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	if err != nil {
-		return s, fmt.Errorf("cannot read the configuration: %v", err)
-	}
-	// Whoever can write it decides who is let in.
-	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 && int(uid) != os.Geteuid() {
-		return s, fmt.Errorf("cannot trust %s: it belongs to another user than root: chown root it", path)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		return s, fmt.Errorf("cannot trust %s: it can be written by others than its owner (mode %04o): chmod go-w it", path, mode)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return s, fmt.Errorf("cannot read the configuration: %v", err)
+		return s, err
 	}
 	meta, err := toml.Decode(string(text), &s)
 	if err != nil {
@@ -80,6 +96,11 @@ func readSettings(path string, s settings) (settings, error) {
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return s, fmt.Errorf("cannot read %s:%s unknown key %s", path, lineOf(string(text), unknown[0].String()), unknown[0])
+	}
+	for unit := range s.Units {
+		if !unitName.MatchString(unit) {
+			return s, fmt.Errorf("cannot read %s:%s %q is not the full name of a unit", path, lineOf(string(text), unit), unit)
+		}
 	}
 	return s, nil
 }

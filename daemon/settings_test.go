@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func writeSettings(t *testing.T, path, text string) {
 func TestReadSettings(t *testing.T) {
 	usual := settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256}
 	path := filepath.Join(t.TempDir(), "tvsctld.toml")
-	if got, err := readSettings(path, usual); err != nil || got != usual {
+	if got, err := readSettings(path, usual); err != nil || !reflect.DeepEqual(got, usual) {
 		t.Errorf("without a file %+v, %v", got, err)
 	}
 	for _, c := range []struct {
@@ -34,7 +35,7 @@ func TestReadSettings(t *testing.T) {
 		{"max_connections_per_user = 1\nmax_operations = 3\n", settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 1, MaxOperations: 3}},
 	} {
 		writeSettings(t, path, c.text)
-		if got, err := readSettings(path, usual); err != nil || got != c.want {
+		if got, err := readSettings(path, usual); err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q: %+v, %v", c.text, got, err)
 		}
 	}

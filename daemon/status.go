@@ -77,6 +77,11 @@ func (d *Daemon) status(ctx context.Context, p *dockerops.Project, host *hostNgi
 	s, kept := d.site(p.Name), d.state.project(p.Name)
 	status := ipc.Status{Project: p.Name, Operations: d.runningIn(p.Name), Nginx: []ipc.Nginx{}, Services: []ipc.Service{},
 		Problems: d.problems()}
+	if files, _, err := d.files(p); err == nil {
+		if err := files.Unreadable(); err != nil {
+			status.Problems = append(status.Problems, "cannot tell what only docker compose can do for "+p.Name+": "+err.Error())
+		}
+	}
 	status.Nginx = append(status.Nginx, s.nginxStatus(ctx, p, host, &status)...)
 	serving := map[string]bool{}
 	for _, n := range status.Nginx {

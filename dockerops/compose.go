@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -143,35 +142,31 @@ func (c Compose) Hash(ctx context.Context, service string) (string, error) {
 	return fields[1], nil
 }
 
-// run runs compose as root, on files that only those may write who may have that.
+// run runs compose with all that Docker lets the daemon, on files that only those may write who may have that.
 func (c Compose) run(ctx context.Context, args ...string) error {
 	if err := c.Files.Untrusted(c.Declared); err != nil {
 		return &ComposeError{Untrusted: true, Text: err.Error()}
 	}
-	return fault.Do("compose "+args[0], func() error { return c.start(ctx, nil, nil, args...) })
+	return fault.Do("compose "+args[0], func() error { return c.start(ctx, nil, args...) })
 }
 
-// read runs compose only to interpret the files, as their owner: they may name
-// other files, whose contents its errors show.
+// read runs compose only to interpret the files. They may name other files, whose
+// contents its errors show: those that this process may read, which is no more than a
+// nobody where it runs as it should.
 func (c Compose) read(ctx context.Context, args ...string) ([]byte, error) {
+	if err := c.Files.Unreadable(); err != nil {
+		return nil, &ComposeError{Text: err.Error()}
+	}
 	var output bytes.Buffer
-	var owner *syscall.Credential
-	info, err := os.Stat(c.Files.Directory)
-	if err != nil {
-		return nil, &ComposeError{Text: fmt.Sprintf("cannot use the project directory: %v", err)}
-	}
-	if stat := info.Sys().(*syscall.Stat_t); stat.Uid != 0 && os.Geteuid() == 0 {
-		owner = &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}
-	}
 	quiet := c
 	quiet.Line = nil
-	err = quiet.start(ctx, &output, owner, args...)
+	err := quiet.start(ctx, &output, args...)
 	return output.Bytes(), err
 }
 
-// start runs compose as the given user, nil for the daemon's own. Its standard
-// output goes to output, or with its standard error to Line.
-func (c Compose) start(ctx context.Context, output io.Writer, user *syscall.Credential, args ...string) error {
+// start runs compose. Its standard output goes to output, or with its standard error to
+// Line.
+func (c Compose) start(ctx context.Context, output io.Writer, args ...string) error {
 	docker, err := exec.LookPath("docker")
 	if err != nil {
 		return &ComposeError{Missing: true, Text: "the docker command is not installed"}
@@ -193,10 +188,6 @@ func (c Compose) start(ctx context.Context, output io.Writer, user *syscall.Cred
 	}
 	command := exec.CommandContext(ctx, docker, append(whole, args...)...)
 	command.Dir = c.Files.Directory
-	if user != nil {
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-		command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}
-	}
 	command.Stdin = strings.NewReader(c.Override)
 	err = runDocker(command, "compose "+args[0], output, c.Line)
 	// Without the plugin the docker command complains of flags that it does not know.

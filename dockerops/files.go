@@ -3,6 +3,7 @@ package dockerops
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -19,6 +20,9 @@ func (f Files) Untrusted(declared bool) error {
 		return fmt.Errorf("the project directory %q is not an absolute path", f.Directory)
 	}
 	info, err := os.Stat(f.Directory)
+	if errors.Is(err, fs.ErrPermission) {
+		return unreadable(f.Directory)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot use the project directory: %v", err)
 	}
@@ -45,7 +49,37 @@ func (f Files) Untrusted(declared bool) error {
 			return err
 		}
 	}
+	return f.Unreadable()
+}
+
+// Unreadable returns which of the files this process is not let read, and what would
+// let it, or nil. A file that is not there is another matter.
+func (f Files) Unreadable() error {
+	paths := append(append([]string{}, f.Compose...), f.Env...)
+	if f.Directory != "" {
+		paths = append(paths, filepath.Join(f.Directory, ".env"))
+	}
+	for _, path := range paths {
+		file, err := os.Open(path)
+		if err == nil {
+			file.Close()
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return unreadable(path)
+		}
+	}
 	return nil
+}
+
+// unreadable names the file, and the directory above it that has to be opened first, if any.
+func unreadable(path string) error {
+	remedy := "setfacl -m u:tvsctld:r " + path
+	for dir := filepath.Dir(path); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o001 == 0 {
+			remedy = "setfacl -m u:tvsctld:x " + dir + "; " + remedy
+		}
+	}
+	return fmt.Errorf("tvsctld may not read %s; as root: %s", path, remedy)
 }
 
 func exists(path string) bool {
@@ -64,6 +98,9 @@ func untrustedPath(path string, owner uint32, links int) error {
 		}
 	}
 	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return unreadable(path)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot use %s: %v", path, err)
 	}

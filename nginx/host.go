@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,6 +21,9 @@ type Unit interface {
 	Reload(ctx context.Context) error
 	// MainPID returns the process id of the master; 0 when it does not run.
 	MainPID(ctx context.Context) (int, error)
+	// Examine runs nginx -v -T with the rights to read all that nginx reads, and returns
+	// whether it accepts its configuration, and what it printed.
+	Examine(ctx context.Context) (accepted bool, output string, err error)
 }
 
 // Host is an nginx that runs as a unit of this host.
@@ -29,46 +31,24 @@ type Host struct {
 	Label string // for messages: the unit's name
 	Dir   string // absolute
 	Unit  Unit
-	// Program is what tests a configuration; "nginx" when empty.
-	Program string
 }
 
-func (h *Host) nginx(ctx context.Context, args ...string) (string, error) {
-	program := h.Program
-	if program == "" {
-		program = "nginx"
-	}
-	output, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
-	return string(output), err
-}
-
-// Facts asks the nginx program for its version and configuration.
+// Facts asks nginx for its version and configuration.
 func (h *Host) Facts(ctx context.Context) (Facts, error) {
-	version, err := h.nginx(ctx, "-v")
+	accepted, output, err := h.Unit.Examine(ctx)
 	if err != nil {
-		return Facts{}, fmt.Errorf("cannot run nginx: %v", err)
+		return Facts{}, err
 	}
-	configuration, err := h.nginx(ctx, "-T")
-	if err != nil && ctx.Err() != nil {
-		return Facts{}, ctx.Err()
+	if !accepted {
+		return Facts{}, &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: lines(complaints(output))}
 	}
-	if err != nil {
-		return Facts{}, &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: lines(complaints(configuration))}
-	}
-	return readFacts(version+configuration, h.Dir), nil
+	return readFacts(output, h.Dir), nil
 }
 
-// Test runs nginx -t.
+// Test tests the configuration as nginx -t does.
 func (h *Host) Test(ctx context.Context) (ok bool, output []string, err error) {
-	text, err := h.nginx(ctx, "-t")
-	if err != nil && ctx.Err() != nil {
-		return false, nil, ctx.Err() // it was killed, which is no refusal
-	}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return false, nil, fmt.Errorf("cannot run nginx: %v", err)
-	}
-	return err == nil, lines(text), nil
+	ok, text, err := h.Unit.Examine(ctx)
+	return ok, lines(complaints(text)), err
 }
 
 // Reload tests and reloads without a change of ours.

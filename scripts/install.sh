@@ -44,9 +44,11 @@ prefix=${prefix%/}
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
+mapfile -t files < <(find "$source/units" -type f ! -name '*.go' | sort)
 mapfile -t units < <(cd "$source/units" && ls -- *.socket *.service)
 # Those that do not say where they are WantedBy are started by others.
 mapfile -t enabled < <(cd "$source/units" && grep -l '^\[Install\]' -- "${units[@]}")
+rules_dir=/etc/polkit-1/rules.d
 link=/usr/local/bin/tvsctl
 share=/usr/local/share
 completions=(bash-completion/completions/tvsctl zsh/site-functions/_tvsctl fish/vendor_completions.d/tvsctl.fish)
@@ -58,6 +60,7 @@ destination() {
     *.socket | *.service) echo "$unit_dir/$name" ;;
     *.sysusers) echo "/etc/sysusers.d/${name%.*}.conf" ;;
     *.tmpfiles) echo "/etc/tmpfiles.d/${name%.*}.conf" ;;
+    *.rules) echo "$rules_dir/50-$name" ;;
     *.catalog) echo "/usr/local/lib/systemd/catalog/$name" ;; # there is none in /etc
     *.preset) echo "/etc/systemd/system-preset/50-$name" ;;
     *) fail "units/$name: a kind of file with no place to go to" ;;
@@ -153,8 +156,9 @@ do_install() {
   done
   echo "installed programs in $prefix, linked $link"
 
-  for file in "$source"/units/*; do
+  for file in "${files[@]}"; do
     place=$(destination "$file")
+    [[ $file != *.rules || -d $rules_dir ]] || continue # no polkit
     sed "s|$default_prefix/|$prefix/|" "$file" >"$work/file"
     put 644 "$work/file" "$place"
     case $file in
@@ -187,10 +191,11 @@ do_uninstall() {
     systemctl --quiet disable "${enabled[@]}"
     systemctl stop "${units[@]/@./@*.}" # instances of a template are a pattern
   fi
-  for file in "$source"/units/*; do
+  for file in "${files[@]}"; do
     place=$(destination "$file")
     rm -f "$place"
   done
+  rm -f "$rules_dir/60-tvsctld.rules" # which tvsctld-polkit.service wrote
   # systemd does not bring these.
   rmdir /etc/sysusers.d /etc/systemd/system-preset /usr/local/lib/systemd{/catalog,} 2>/dev/null || true
   if [[ -d /run/systemd/system ]]; then
@@ -207,6 +212,8 @@ do_uninstall() {
   done
   rm -rf /run/tvs /run/tvsctld.sock
   rmdir /etc/tvsctld/projects /etc/tvsctld 2>/dev/null || true
+  # systemd-sysusers removes nobody.
+  if getent passwd tvsctld >/dev/null; then userdel tvsctld; fi
   if getent group tvs >/dev/null; then
     groupdel tvs || echo "note: group tvs stays: it is the primary group of a user"
   fi

@@ -46,7 +46,7 @@ const (
 // Reload reloads a unit and returns when the job is done. When the bus is lost meanwhile it
 // reloads again: nobody can say what became of the first.
 func (Units) Reload(ctx context.Context, unit string) error {
-	return persist(ctx, func(conn *dbus.Conn) error { return reload(ctx, conn, unit) })
+	return persist(ctx, func(conn *dbus.Conn) error { return job(ctx, conn, "reload", unit) })
 }
 
 // persist does something on a connection, and again on a new one while the bus is lost.
@@ -97,7 +97,11 @@ func lost(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("cannot %s: %v", doing, err)
 }
 
-func reload(ctx context.Context, conn *dbus.Conn, unit string) error {
+// jobMethods are the manager's, by what people call them.
+var jobMethods = map[string]string{"reload": "ReloadUnit", "restart": "RestartUnit"}
+
+// job lets the manager do something with a unit and returns when that is done.
+func job(ctx context.Context, conn *dbus.Conn, verb, unit string) error {
 	// The job can be done before its path is known, so listen first.
 	jobs := make(chan *dbus.Signal, 64)
 	conn.Signal(jobs)
@@ -110,8 +114,8 @@ func reload(ctx context.Context, conn *dbus.Conn, unit string) error {
 		return lost(ctx, "follow jobs", err)
 	}
 	var job dbus.ObjectPath
-	if err := object.CallWithContext(ctx, manager+".ReloadUnit", 0, unit, "replace").Store(&job); err != nil {
-		return lost(ctx, "reload "+unit, err)
+	if err := object.CallWithContext(ctx, manager+"."+jobMethods[verb], 0, unit, "replace").Store(&job); err != nil {
+		return lost(ctx, verb+" "+unit, err)
 	}
 	look := time.NewTicker(jobLook)
 	defer look.Stop()
@@ -121,11 +125,11 @@ func reload(ctx context.Context, conn *dbus.Conn, unit string) error {
 			return ctx.Err()
 		case <-look.C:
 			if err := conn.Object(busName, job).CallWithContext(ctx, properties+".Get", 0, busName+".Job", "Id").Err; err != nil && len(jobs) == 0 {
-				return fmt.Errorf("cannot reload %s: %w (its job has gone)", unit, errLost)
+				return fmt.Errorf("cannot %s %s: %w (its job has gone)", verb, unit, errLost)
 			}
 		case signal, open := <-jobs:
 			if !open {
-				return fmt.Errorf("cannot reload %s: %w", unit, errLost)
+				return fmt.Errorf("cannot %s %s: %w", verb, unit, errLost)
 			}
 			var id uint32
 			var path dbus.ObjectPath
@@ -134,7 +138,7 @@ func reload(ctx context.Context, conn *dbus.Conn, unit string) error {
 				continue
 			}
 			if result != "done" {
-				return fmt.Errorf("reloading %s ended %s", unit, result)
+				return fmt.Errorf("cannot %s %s: its job ended %s", verb, unit, result)
 			}
 			return nil
 		}

@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"tvsctl/systemd":     nil,
 	"tvsctl/policy":      nil,
 	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault"},
-	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/systemd", "tvsctl/fault"},
+	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/policy", "tvsctl/systemd", "tvsctl/fault"},
 	"tvsctl/cmd/tvsctl":  {"tvsctl/ipc"},
 	// For tests, and so that its name stays free of the client that it fakes.
 	"tvsctl/dockerops/enginetest": nil,
@@ -71,6 +71,7 @@ var only = map[string]string{
 	"github.com/godbus/":     "tvsctl/systemd",
 	"go.etcd.io/bbolt":       "tvsctl/daemon",
 	"github.com/BurntSushi/": "tvsctl/daemon",
+	"github.com/pelletier/":  "tvsctl/policy",
 	"github.com/spf13/":      "tvsctl/cmd/tvsctl",
 }
 

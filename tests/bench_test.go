@@ -14,10 +14,10 @@ import (
 // and in turn, prints the table and writes it to docs/benchmarks.md. It runs with
 // make bench: figures are for a machine that has nothing else to do.
 func TestBench(t *testing.T) {
-	example := "/root/tvs/examples/tvs/"
+	example := "/srv/tvs/examples/tvs/"
 	t.Cleanup(func() { shared.run("tvsctl", "-p", "tvs", "down") })
-	files := []string{example + "compose.yaml", example + "compose.offline.yaml", "/root/many.yaml"}
-	shared.sh(t, `printf 'services: {webapp: {labels: {tvs.scale.max: "100"}}}\n' >/root/many.yaml`)
+	files := []string{example + "compose.yaml", example + "compose.offline.yaml", "/srv/many.yaml"}
+	shared.sh(t, `printf 'services: {webapp: {labels: {tvs.scale.max: "100"}}}\n' >/srv/many.yaml`)
 	shared.must(t, "tvsctl", "up", "-f", files[0], "-f", files[1], "-f", files[2])
 	var b struct {
 		Rounds      int     `json:"rounds"`
@@ -38,7 +38,7 @@ func TestBench(t *testing.T) {
 	}
 	shared.sh(t, "echo max_connections_per_user = 1024 >/etc/tvsctld/tvsctld.toml && systemctl reload-or-restart tvsctld.service")
 	t.Cleanup(func() { shared.run("rm", "/etc/tvsctld/tvsctld.toml") })
-	out := shared.must(t, "/root/tvs/bin/tests/bench", "-files", strings.Join(files, ","))
+	out := shared.must(t, "/srv/tvs/bin/tests/bench", "-files", strings.Join(files, ","))
 	if err := json.Unmarshal([]byte(out), &b); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

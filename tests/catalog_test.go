@@ -41,7 +41,7 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("a field is missing: %s", line)
 		}
 	}
-	m.must(t, "/root/tvs/scripts/install.sh", "--uninstall")
+	m.must(t, "/srv/tvs/scripts/install.sh", "--uninstall")
 	if out := m.must(t, "journalctl", "-x", "-u", "tvsctld", "--no-pager"); strings.Contains(out, "Defined-By: tvsctld") {
 		t.Error("the catalog still has what was uninstalled")
 	}

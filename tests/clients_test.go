@@ -32,7 +32,7 @@ type crowd struct {
 	} `json:"bad"`
 }
 
-const clientsProgram = "/root/tvs/bin/tests/clients"
+const clientsProgram = "/srv/tvs/bin/tests/clients"
 
 // clients runs tests/clients.
 func (m *machine) clients(t testing.TB, args ...string) (c crowd) {

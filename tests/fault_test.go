@@ -104,8 +104,8 @@ func newWalker(t *testing.T, name string) *walker {
 	if output, err := exec.Command("cp", "--remove-destination", "../bin/tests/tvsctld-faults", daemon).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	m.sh(t, `systemctl stop tvsctld.service; mkdir -p /run/tvsctld-fault /run/systemd/system/tvsctld.service.d
-		printf '[Service]\nRestartSec=20ms\nEnvironment=TVSCTLD_FAULTS=/run/tvsctld-fault\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload
+	m.sh(t, `systemctl stop tvsctld.service; install -d -o tvsctld /run/tvsctld-fault; mkdir -p /run/systemd/system/tvsctld.service.d
+		printf '[Service]\nRestartSec=20ms\nEnvironment=TVSCTLD_FAULTS=/run/tvsctld-fault\nReadWritePaths=/run/tvsctld-fault\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload
 		tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' -c 'ENV NEXT=1' - app:other`)
 	s := &stack{m: m, name: "walk", port: 3000, env: map[string]string{"ON_TERM": "exit"}, service: "labels: {tvs.rollout.settle: 0s}\n"}
 	s.up(t)
@@ -159,7 +159,7 @@ func (w *walker) pair(t *testing.T, load bool, there, back change) {
 // last side effect of each label.
 func (w *walker) trace(t *testing.T, c change) []string {
 	t.Helper()
-	w.m.sh(t, ": >/run/tvsctld-fault/trace")
+	w.m.sh(t, "install -o tvsctld /dev/null /run/tvsctld-fault/trace")
 	w.tvsctl(t, c.args...)
 	trace := w.m.sh(t, "cat /run/tvsctld-fault/trace; rm /run/tvsctld-fault/trace")
 	count := map[string]int{}
@@ -189,7 +189,7 @@ func (w *walker) crash(t *testing.T, c change, before, point string) {
 	}
 	known := len(w.operations(t))
 	const armed = "/run/tvsctld-fault/next"
-	if err := os.WriteFile(filepath.Join(w.m.root, "root/point"), []byte("crash "+point), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.m.root, "root/point"), []byte("crash "+point), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	first := w.m.run(append([]string{"bash", "-c", `mv /root/point ` + armed + `; tvsctl "$@"`, "tvsctl", "-p", w.name}, c.args...)...)

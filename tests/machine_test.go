@@ -46,7 +46,7 @@ type machine struct {
 }
 
 // boot starts a machine with the built programs and the sources of their
-// installation in /root/tvs.
+// installation in /srv/tvs.
 func boot(name string) (*machine, error) { return bootSuite(name, "trixie") }
 
 // bootSuite does so with another Debian: bookworm.
@@ -59,7 +59,7 @@ func bootSuite(name, suite string) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{name: name, root: strings.TrimSpace(string(root))}
-	target := filepath.Join(m.root, "root/tvs")
+	target := filepath.Join(m.root, "srv/tvs")
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return nil, err
 	}
@@ -92,14 +92,14 @@ func own(t testing.TB, name string) *machine {
 // distribution's nginx), entry-new (one that knows keepalive_min_timeout), and those
 // of the example.
 const images = `set -e
-cd /root/tvs
+cd /srv/tvs
 examples/tvs/offline.sh
 mkdir -p /tmp/app/tmp && cp bin/tests/app /tmp/app/ && chmod 1777 /tmp/app/tmp
 tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' - app
 docker tag app app:next`
 
 func (m *machine) install() error {
-	r := m.run("bash", "-c", "/root/tvs/scripts/install.sh && "+images)
+	r := m.run("bash", "-c", "/srv/tvs/scripts/install.sh && "+images)
 	if r.code != 0 {
 		return fmt.Errorf("cannot prepare machine %s: %s", m.name, r)
 	}
@@ -120,7 +120,7 @@ func (m *machine) newNginx(t testing.TB) {
 	if output, err := exec.Command("cp", "-a", strings.TrimSpace(string(tree)), target).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	m.must(t, "env", "NGINX_ROOT=/root/nginx-tree", "IMAGE=entry-new", "/root/tvs/examples/tvs/offline.sh", "entry")
+	m.must(t, "env", "NGINX_ROOT=/root/nginx-tree", "IMAGE=entry-new", "/srv/tvs/examples/tvs/offline.sh", "entry")
 }
 
 // result is how a command ended.

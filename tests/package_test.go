@@ -44,7 +44,7 @@ func buildPackage(t *testing.T, m *machine, version string) string {
 // catalog, units that systemd still knows. dpkg's own notes and backups of /etc/group are not.
 func (m *machine) traces(t *testing.T) string {
 	t.Helper()
-	return m.sh(t, `find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /root -o -path /var/log \
+	return m.sh(t, `find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /root -o -path /srv -o -path /var/log \
   -o -path /var/cache -o -path /var/tmp -o -path /var/lib/dpkg -o -path /var/lib/docker -o -path /var/lib/containerd \
   -o -path /var/lib/systemd/random-seed -o -path /var/lib/private \) -prune -o ! -path '/etc/*-' ! -path /etc/.pwd.lock -print | sort
 find /run -name '*tvs*' | sort
@@ -74,7 +74,7 @@ func differences(a, b string) (list []string) {
 func TestPackage(t *testing.T) {
 	t.Run("trixie", func(t *testing.T) {
 		lifeCycle(t, "trixie", func(t *testing.T, m *machine) {
-			m.sh(t, "cd /root/tvs/examples/tvs && tvsctl up -f compose.yaml -f compose.offline.yaml")
+			m.sh(t, "cd /srv/tvs/examples/tvs && tvsctl up -f compose.yaml -f compose.offline.yaml")
 		})
 	})
 	t.Run("bookworm", func(t *testing.T) { lifeCycle(t, "bookworm", withoutCompose) })
@@ -96,7 +96,7 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.stop)
-	m.must(t, "/root/tvs/examples/tvs/offline.sh")
+	m.must(t, "/srv/tvs/examples/tvs/offline.sh")
 	first, second := buildPackage(t, m, "1.0.0"), buildPackage(t, m, "1.1.0")
 	// Some directories appear with the first group that is made, whoever makes it.
 	m.sh(t, "groupadd probe && groupdel probe")
@@ -163,20 +163,20 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 // refusesBeside: neither of the two ways to install hides the other, and the script leaves
 // nothing behind that would.
 func refusesBeside(t *testing.T, m *machine, path, before string) {
-	m.must(t, "/root/tvs/scripts/install.sh")
+	m.must(t, "/srv/tvs/scripts/install.sh")
 	r := m.run("dpkg", "-i", path)
 	if r.code == 0 || !strings.Contains(r.err, "scripts/install.sh --uninstall") {
 		t.Errorf("installed over what the script installed: %s", r)
 	}
 	m.must(t, "tvsctl", "version")
-	m.must(t, "/root/tvs/scripts/install.sh", "--uninstall")
+	m.must(t, "/srv/tvs/scripts/install.sh", "--uninstall")
 	m.sh(t, "rm -rf /var/lib/tvsctld; dpkg -P tvsctl 2>/dev/null || true")
 	if left := differences(before, m.traces(t)); len(left) > 0 {
 		t.Errorf("uninstalled, the script leaves: %s", strings.Join(left, "\n"))
 	}
 
 	m.must(t, "dpkg", "-i", path)
-	if r := m.run("/root/tvs/scripts/install.sh"); r.code == 0 || !strings.Contains(r.err, "apt-get remove tvsctl") {
+	if r := m.run("/srv/tvs/scripts/install.sh"); r.code == 0 || !strings.Contains(r.err, "apt-get remove tvsctl") {
 		t.Errorf("the script installed over the package: %s", r)
 	}
 	m.must(t, "dpkg", "-P", "tvsctl")

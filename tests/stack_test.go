@@ -56,7 +56,7 @@ func writeEnv(b *strings.Builder, env map[string]string) {
 	}
 }
 
-func (s *stack) dir() string  { return "/root/stacks/" + s.name }
+func (s *stack) dir() string  { return "/srv/stacks/" + s.name }
 func (s *stack) file() string { return s.dir() + "/compose.yaml" }
 
 // write puts the compose file into the machine.
@@ -181,7 +181,7 @@ func (s *stack) load(t testing.TB, most time.Duration, stdin io.Reader, do func(
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
-	command := s.m.command(ctx, append([]string{"/root/tvs/bin/tests/load", "-url", s.url("/?ms=300"), "-rate", "100"}, flags...)...)
+	command := s.m.command(ctx, append([]string{"/srv/tvs/bin/tests/load", "-url", s.url("/?ms=300"), "-rate", "100"}, flags...)...)
 	command.Stdin = stdin
 	out, err := command.StdoutPipe()
 	if err != nil {

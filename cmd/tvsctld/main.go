@@ -33,12 +33,15 @@ func run(args []string, stderr io.Writer) int {
 	// First of all: a reload that comes early must not end the program.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
+	if len(args) > 0 && args[0] == "polkit-rule" {
+		return writePolkitRule(args[1:], stderr)
+	}
 	flags := flag.NewFlagSet("tvsctld", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "", "serve on a socket at `PATH`, without systemd (for development)")
 	state := flags.String("state", stateDir(), "keep the state in `DIR`")
-	projects := flags.String("projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
-	file := flags.String("config", "/etc/tvsctld/tvsctld.toml", "read the daemon's own configuration from `FILE`")
+	config := daemon.Config{Version: version, Log: stderr, Reload: hangups}
+	configured(flags, &config)
 	idle := flags.Duration("idle", 0, "end after `DURATION` without anything to do; 0 means $TVSCTLD_IDLE, else what the configuration says, by default 60s, and never with --listen")
 	printVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
@@ -51,6 +54,9 @@ func run(args []string, stderr io.Writer) int {
 		fmt.Println("tvsctld", version)
 		return 0
 	}
+	if flags.Arg(0) == "policy" {
+		return policyCommand(flags.Args()[1:], os.Stdout, stderr)
+	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "tvsctld: unexpected argument %q; see tvsctld -help\n", flags.Arg(0))
 		return exitUsage
@@ -58,12 +64,18 @@ func run(args []string, stderr io.Writer) int {
 	limitMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	config := daemon.Config{Version: version, StateDir: *state, ProjectDir: *projects, File: *file, Log: stderr, Reload: hangups}
+	config.StateDir = *state
 	if err := serve(ctx, config, *listen, *idle); err != nil {
 		fmt.Fprintf(stderr, "tvsctld: %v\n", err)
 		return exitFailure
 	}
 	return 0
+}
+
+// configured adds the flags that say where the configuration is.
+func configured(flags *flag.FlagSet, config *daemon.Config) {
+	flags.StringVar(&config.ProjectDir, "projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
+	flags.StringVar(&config.File, "config", "/etc/tvsctld/tvsctld.toml", "read the daemon's own configuration from `FILE`")
 }
 
 func serve(ctx context.Context, config daemon.Config, path string, idle time.Duration) error {

@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tvsctl/dockerops"
+	"tvsctl/dockerops/enginetest"
+	"tvsctl/ipc"
+)
+
+// FuzzRead: a body is what was asked for, or refused as bad in one line.
+func FuzzRead(f *testing.F) {
+	for _, body := range []string{"", "null", `{"services":{"webapp":3},"dry_run":true}`, `{"service":"webapp","by":-1}`, `{"count":2}`, `{"service":"webapp","image":"x:2","pause_after":1}`,
+		`{"services":{"a":1e400}}`, `{"services":{"a":1,"a":2}}`, `[]`, `{}{}`, `{"` + "\xff" + `":1}`, `{"services":` + strings.Repeat("[", 5000)} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, into := range []any{&ipc.ScaleRequest{}, &ipc.AdjustRequest{}, &ipc.ResetRequest{}, &ipc.StartRequest{}, &ipc.StopRequest{}, &ipc.RolloutRequest{},
+			&ipc.ContinueRequest{}, &ipc.RollbackRequest{}, &ipc.RestartRequest{}, &ipc.UpRequest{}, &ipc.DownRequest{}} {
+			err := read(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(string(body))), into)
+			if refused, ok := err.(*ipc.Error); err != nil && (!ok || refused.Code != ipc.CodeBadRequest || strings.Contains(refused.Message, "\n")) {
+				t.Errorf("%T: %v", into, err)
+			}
+			if err == nil && !json.Valid(body) {
+				t.Errorf("%T: %+v was read from what is not JSON", into, into)
+			}
+		}
+	})
+}
+
+// FuzzRoutes asks every route with any path, query and body of a daemon whose state
+// cannot be written, so that changes are decided and not made. There is no request at
+// which the daemon itself fails, and every refusal has the one form.
+func FuzzRoutes(f *testing.F) {
+	f.Setenv("PATH", f.TempDir()) // no docker compose
+	engine := enginetest.Start(f, "1.45")
+	engine.Add("entry", 1, func(c *enginetest.Container) { c.Labels["tvs.nginx"] = "webapp:8080" })
+	engine.Add("webapp", 1, func(c *enginetest.Container) { c.Health, c.Address = "healthy", "172.20.0.1" })
+	file := filepath.Join(f.TempDir(), "state")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		f.Fatal(err)
+	}
+	d := New(Config{Version: "test", StateDir: file, ProjectDir: f.TempDir(), Log: &journalBuffer{}})
+	d.log = &logbook{out: &journalBuffer{}}
+	d.life, d.activity = f.Context(), newActivity(0)
+	handler := d.handler()
+
+	for i, r := range routes {
+		f.Add(i, "tvs", "1", "project=tvs", `{}`)
+		f.Add(i, "-", "../x", "follow=1&project=..", `{"services":{"webapp":3},"dry_run":true}`)
+		f.Add(i, "%2e%2e/..", "\x00", "a=%zz;b", `{"service":"webapp","image":"web:2","dry_run":true}`)
+		if r.method == http.MethodPut {
+			f.Add(i, "tvs", "", "", `{"directory":"/srv","files":["compose.yaml"]}`)
+		}
+	}
+	f.Add(-1, "/v1//projects/./tvs", "", "", "")
+	f.Add(-1, "*", "", "", "")
+	f.Fuzz(func(t *testing.T, i int, project, id, query, body string) {
+		method, path := http.MethodPost, project
+		if i >= 0 && i < len(routes) {
+			method, path = routes[i].method, strings.NewReplacer("{project}", project, "{id}", id).Replace(routes[i].path)
+			if strings.HasSuffix(routes[i].path, "events") {
+				return // streams
+			}
+		}
+		ctx, cancel := context.WithTimeout(withPeer(t.Context(), peer{}), 10*time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, method, "http://tvsctld/", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL.Path, r.URL.RawQuery = path, query
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code < 400 {
+			return
+		}
+		var reply ipc.ErrorReply
+		if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || reply.Error == nil {
+			t.Fatalf("%s %q: %d, %s", method, path, w.Code, w.Body)
+		}
+		if reply.Error.Code == ipc.CodeInternal || strings.ContainsAny(reply.Error.Message, "\n") || reply.Error.Code.HTTPStatus() != w.Code {
+			t.Errorf("%s %q with %q: %d, %+v", method, path, body, w.Code, reply.Error)
+		}
+	})
+}
+
+// FuzzProjectConfig: a project's file is read, or refused with its path.
+func FuzzProjectConfig(f *testing.F) {
+	for _, text := range []string{"", "directory = '/srv/shop'\nfiles = ['/srv/shop/compose.yaml']\nprofiles = ['a']\n[nginx]\nunit = 'nginx.service'\nbalances = 'webapp:8080'\n",
+		"[nginx]\nbalances = 'x'", "[nginx]\nupstreams = 'run'\nbalances = 'a:1'", "directory = 3", "nginx = 'x'", "[nginx]\n", "\xff"} {
+		f.Add([]byte(text))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(dir, "shop.toml")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readProjectConfig(dir, "shop")
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "cannot read "+path+":") {
+				t.Error(err)
+			}
+			return
+		}
+		if c.Nginx != nil && (c.Nginx.Unit == "" || !filepath.IsAbs(c.Nginx.Upstreams) || len(c.Nginx.backends) == 0 || slices.Contains(c.Nginx.backends, dockerops.Backend{})) {
+			t.Errorf("%+v", c.Nginx)
+		}
+	})
+}
+
+// FuzzSettings: the daemon's own file gives settings within their bounds, or none.
+func FuzzSettings(f *testing.F) {
+	for _, text := range []string{"", "idle = '60s'\nmax_connections = 3\nmax_connections_per_user = 65536\nmax_operations = 1\n", "idle = 60", "max_operations = 0", "max_operations = 1e3",
+		"[idle]\nx = 1", "idle = '9999999h'", "x = 1\n[x]"} {
+		f.Add([]byte(text))
+	}
+	usual := settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256}
+	path := filepath.Join(f.TempDir(), "tvsctld.toml")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := readSettings(path, usual)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "cannot read "+path+":") {
+				t.Error(err)
+			}
+			return
+		}
+		if idle := time.Duration(s.Idle); idle < time.Second || idle > 24*time.Hour {
+			t.Errorf("idle %s", idle)
+		}
+		for _, n := range []bound{s.MaxConnections, s.MaxConnectionsPerUser, s.MaxOperations} {
+			if n < 1 || n > 65536 {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+}
