@@ -7,7 +7,7 @@ DEB := $(addprefix debian/,preinst postinst prerm postrm)
 SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run $(addprefix packaging/,build version $(DEB)) \
 	examples/tvs/offline.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
 
-.PHONY: help build examples test check lint bench demo install deb clean
+.PHONY: help build examples test check lint bench demo install deb docs clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +51,9 @@ install: build ## install on this host (root); PREFIX=DIR
 
 deb: build ## a Debian package, into bin/; DEB_VERSION=1.2.3 if git describe does not say
 	packaging/build
+
+docs: ## the man pages and docs/openapi.json anew, where they come from the code
+	go test ./cmd/tvsctl ./policy -run 'TestManPage$$' -update
 
 clean: ## remove what was built
 	rm -rf bin

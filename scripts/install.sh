@@ -45,6 +45,7 @@ prefix=${prefix%/}
 source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
 mapfile -t files < <(find "$source/units" -type f ! -name '*.go' | sort)
+mapfile -t pages < <(cd "$source/docs/man" && ls -- *.[1-9])
 mapfile -t units < <(cd "$source/units" && ls -- *.socket *.service)
 # Those that do not say where they are WantedBy are started by others.
 mapfile -t enabled < <(cd "$source/units" && grep -l '^\[Install\]' -- "${units[@]}")
@@ -154,6 +155,9 @@ do_install() {
       put 644 "$work/completion" "$share/${completions[i]}"
     fi
   done
+  for file in "${pages[@]}"; do
+    put 644 "$source/docs/man/$file" "$share/man/man${file##*.}/$file"
+  done
   echo "installed programs in $prefix, linked $link"
 
   for file in "${files[@]}"; do
@@ -209,6 +213,10 @@ do_uninstall() {
   for file in "${completions[@]}"; do
     rm -f "$share/$file"
     (cd "$share" && rmdir -p "${file%/*}" 2>/dev/null) || true
+  done
+  for file in "${pages[@]}"; do
+    rm -f "$share/man/man${file##*.}/$file"
+    rmdir "$share/man/man${file##*.}" 2>/dev/null || true
   done
   rm -rf /run/tvs /run/tvsctld.sock
   rmdir /etc/tvsctld/projects /etc/tvsctld 2>/dev/null || true

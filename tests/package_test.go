@@ -112,7 +112,8 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 		t.Errorf("version: %s", out)
 	}
 	for _, file := range []string{"/usr/share/bash-completion/completions/tvsctl", "/usr/share/zsh/vendor-completions/_tvsctl",
-		"/usr/share/fish/vendor_completions.d/tvsctl.fish", "/usr/share/doc/tvsctl/copyright"} {
+		"/usr/share/fish/vendor_completions.d/tvsctl.fish", "/usr/share/doc/tvsctl/copyright",
+		"/usr/share/man/man1/tvsctl.1.gz", "/usr/share/man/man5/tvsctld-policy.5.gz", "/usr/share/man/man8/tvsctld.8.gz"} {
 		m.must(t, "test", "-s", file)
 	}
 	if out := m.must(t, "journalctl", "-x", "-u", "tvsctld", "--no-pager"); !strings.Contains(out, "Subject: tvsctld serves its socket") {
