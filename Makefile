@@ -54,6 +54,7 @@ deb: build ## a Debian package, into bin/; DEB_VERSION=1.2.3 if git describe doe
 
 docs: ## the man pages and docs/openapi.json anew, where they come from the code
 	go test ./cmd/tvsctl ./policy -run 'TestManPage$$' -update
+	go test ./daemon -run 'TestOpenAPI$$' -update
 
 clean: ## remove what was built
 	rm -rf bin
