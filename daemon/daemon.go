@@ -66,6 +66,7 @@ type Daemon struct {
 	guarding chan struct{} // closed when the guard has looked for the first time
 	once     sync.Once
 	statuses flights
+	lookings flights // into containers
 
 	mu       sync.Mutex
 	sites    map[string]*site

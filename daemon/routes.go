@@ -41,6 +41,7 @@ var routes = []route{
 	{"GET", "/v1/version", accessMembers, getVersion},
 	{"GET", "/v1/projects", accessMembers, getProjects},
 	{"GET", "/v1/projects/{project}", accessMembers, getStatus},
+	{"GET", "/v1/projects/{project}/services/{service}/inspect", accessMembers, getInspect},
 	{"POST", "/v1/projects/{project}/scale", accessMembers, postScale},
 	{"POST", "/v1/projects/{project}/adjust", accessMembers, postAdjust},
 	{"POST", "/v1/projects/{project}/reset", accessMembers, postReset},

@@ -4,6 +4,7 @@
 //	GET  /v1/version
 //	GET  /v1/projects
 //	GET  /v1/projects/{project}                status of one project
+//	GET  /v1/projects/{project}/services/{service}/inspect[?number=N]  list of Inspection
 //	POST /v1/projects/{project}/scale          ScaleRequest
 //	POST /v1/projects/{project}/adjust         AdjustRequest
 //	POST /v1/projects/{project}/reset          ResetRequest

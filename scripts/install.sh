@@ -45,6 +45,8 @@ prefix=${prefix%/}
 source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
 units=(tvsctld.socket tvsctld.service)
+# Those that tvsctld starts itself; they are not enabled.
+helpers=(tvsctld-inspect@.service)
 sysusers=/etc/sysusers.d/tvsctld.conf
 tmpfiles=/etc/tmpfiles.d/tvsctld.conf
 link=/usr/local/bin/tvsctl
@@ -141,7 +143,7 @@ do_install() {
   put 644 "$source/units/tvsctld.tmpfiles" "$tmpfiles"
   systemd-sysusers "$sysusers"
   systemd-tmpfiles --create "$tmpfiles"
-  for unit in "${units[@]}"; do
+  for unit in "${units[@]}" "${helpers[@]}"; do
     sed "s|^ExecStart=$default_prefix/|ExecStart=$prefix/|" "$source/units/$unit" >"$work/$unit"
     put 644 "$work/$unit" "$unit_dir/$unit"
   done
@@ -168,7 +170,7 @@ do_uninstall() {
   if [[ -d /run/systemd/system && -e $unit_dir/tvsctld.socket ]]; then
     systemctl --quiet disable --now "${units[@]}"
   fi
-  rm -f "${units[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles"
+  rm -f "${units[@]/#/$unit_dir/}" "${helpers[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles"
   rmdir "${sysusers%/*}" 2>/dev/null || true # systemd brings none
   if [[ -d /run/systemd/system ]]; then
     systemctl daemon-reload

@@ -16,6 +16,7 @@ import (
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.statusCommand(),
+		a.inspectCommand(),
 		a.projectsCommand(),
 		a.scaleCommand(),
 		a.incCommand(),
