@@ -18,7 +18,6 @@ type Details struct {
 	RestartCount  int // by its restart policy
 	RestartPolicy string
 	OOMKilled     bool
-	Limits        Limits
 	Storage       Storage
 	Endpoints     []Endpoint
 	Mounts        []Mount
@@ -74,7 +73,7 @@ func (e *Engine) Inspect(ctx context.Context, id string) (Details, error) {
 		return Details{}, explain(err)
 	}
 	d := Details{Replica: readReplica(c), Pid: c.State.Pid, RestartCount: c.RestartCount, OOMKilled: c.State.OOMKilled,
-		RestartPolicy: string(cmp.Or(c.HostConfig.RestartPolicy.Name, container.RestartPolicyDisabled)), Limits: readLimits(c.HostConfig.Resources), Storage: readStorage(c)}
+		RestartPolicy: string(cmp.Or(c.HostConfig.RestartPolicy.Name, container.RestartPolicyDisabled)), Storage: readStorage(c)}
 	for name, endpoint := range c.NetworkSettings.Networks {
 		if endpoint == nil {
 			continue

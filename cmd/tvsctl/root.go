@@ -27,6 +27,7 @@ func (a *app) commands() []*cobra.Command {
 		a.rolloutCommand(),
 		a.rollbackCommand(),
 		a.restartCommand(),
+		a.limitCommand(),
 		a.planCommand(),
 		a.upCommand(),
 		a.downCommand(),
