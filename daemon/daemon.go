@@ -74,6 +74,7 @@ type Daemon struct {
 	running  map[string]*operation
 	admitted int             // counts operations
 	reserved map[string]bool // operations that are about to run
+	sessions int             // commands that run for a client
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
@@ -234,7 +235,7 @@ func (d *Daemon) drained(g *gate) bool {
 func (d *Daemon) operating() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.running) > 0
+	return len(d.running)+d.sessions > 0
 }
 
 func reopen(socket *os.File) (*net.UnixListener, error) {

@@ -39,6 +39,8 @@ const (
 	eventSettings   logEvent = "075b129efdb7458ba2cdb03aa66cd582"
 	eventReloaded   logEvent = "af2a8293e78647b08a2751fb6aba4bbb"
 	eventStuck      logEvent = "bdb93370194f4adcb05df71077d56601"
+	eventExecBegun  logEvent = "84f86253f704443d83f9fa9a5896624e"
+	eventExecEnded  logEvent = "b4b6ab033f1746898ecffe5bc6b226d7"
 )
 
 // fields are structured data of an entry; names are those of journal fields.
@@ -50,7 +52,7 @@ var kindOf = map[logEvent]string{
 	eventRequested: "operation", eventSucceeded: "operation", eventFailed: "operation", eventResumed: "operation",
 	eventRestore: "operation", eventStep: "step", eventUpstream: "upstream", eventReplica: "replica", eventNginx: "nginx",
 	eventDrift: "drift", eventDocker: "docker", eventState: "state", eventDeclared: "project", eventConfigured: "project",
-	eventRefused: "refused",
+	eventRefused: "refused", eventExecBegun: "exec", eventExecEnded: "exec",
 }
 
 // logbook writes to the journal with its native protocol, or lines to out where

@@ -148,6 +148,9 @@ func (s *site) limitAll(ctx context.Context, o *operation, p *dockerops.Project)
 func limitNotes(limits map[string]dockerops.LimitSet) string {
 	var notes strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		if !limits[name].Limits() {
+			continue
+		}
 		fmt.Fprintf(&notes, "# %s is limited to %s by tvsctl limit. docker compose up -d leaves that as it is. Written\n"+
 			"# here (deploy.resources.limits) it would make compose recreate the replicas; put it\n"+
 			"# into the compose file and run tvsctl rollout %s instead.\n", name, limits[name], name)

@@ -52,6 +52,7 @@ var routes = []route{
 	{"POST", "/v1/projects/{project}/rollback", accessMembers, postRollback},
 	{"POST", "/v1/projects/{project}/restart", accessMembers, postRestart},
 	{"POST", "/v1/projects/{project}/limit", accessMembers, postLimit},
+	{"POST", "/v1/projects/{project}/exec", accessRoot, postExec},
 	{"POST", "/v1/projects/{project}/up", accessMembers, postUp},
 	{"POST", "/v1/projects/{project}/down", accessMembers, postDown},
 	{"PUT", "/v1/projects/{project}/declaration", accessRoot, putDeclaration},

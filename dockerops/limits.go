@@ -33,6 +33,11 @@ func (s LimitSet) Over(before LimitSet) LimitSet {
 	return LimitSet{CPUs: cmp.Or(s.CPUs, before.CPUs), Memory: cmp.Or(s.Memory, before.Memory), Pids: cmp.Or(s.Pids, before.Pids)}
 }
 
+// Limits reports whether the set limits anything.
+func (s LimitSet) Limits() bool {
+	return slices.ContainsFunc([]*int64{s.CPUs, s.Memory, s.Pids}, func(n *int64) bool { return n != nil && *n != 0 })
+}
+
 // String says it in the words of the command line: "cpus 0.5, memory 256M".
 func (s LimitSet) String() string {
 	var parts []string

@@ -15,6 +15,7 @@
 //	POST /v1/projects/{project}/rollback       RollbackRequest
 //	POST /v1/projects/{project}/restart        RestartRequest
 //	POST /v1/projects/{project}/limit          LimitRequest
+//	POST /v1/projects/{project}/exec           ExecRequest, upgraded to frames; for root
 //	POST /v1/projects/{project}/up             UpRequest
 //	POST /v1/projects/{project}/down           DownRequest
 //	PUT  /v1/projects/{project}/declaration    Declaration
@@ -29,6 +30,12 @@
 //	GET  /v1/events[?project=NAME]             newline-delimited HostEvent, from now on
 //
 // {project} may be "-", which means the only project of the host.
+//
+// exec answers 101 to a request with "Connection: Upgrade" and "Upgrade: tvs-exec", and the
+// connection then carries frames: a byte that says what it is, four bytes of length, the
+// highest first, at most 65536, and so many bytes. 0 is standard input (an empty one
+// ends it), 1 output, 2 error, 3 a Size for the terminal, 4 the ExecResult, the last.
+// A client that goes away ends the command.
 //
 // A request that changes something answers 202 with an Operation, or 200 with a
 // Plan when dry_run is set. The operation goes on when the client goes away. Every

@@ -46,7 +46,7 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
 units=(tvsctld.socket tvsctld.service)
 # Those that tvsctld starts itself; they are not enabled.
-helpers=(tvsctld-inspect@.service)
+helpers=(tvsctld-inspect@.service tvsctld-hangup@.service)
 sysusers=/etc/sysusers.d/tvsctld.conf
 tmpfiles=/etc/tmpfiles.d/tvsctld.conf
 link=/usr/local/bin/tvsctl

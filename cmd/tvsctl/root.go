@@ -28,6 +28,7 @@ func (a *app) commands() []*cobra.Command {
 		a.rollbackCommand(),
 		a.restartCommand(),
 		a.limitCommand(),
+		a.execCommand(),
 		a.planCommand(),
 		a.upCommand(),
 		a.downCommand(),

@@ -30,8 +30,8 @@ const (
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 
 func run(args []string, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "look" {
-		return lookAt(args[1:], stderr)
+	if len(args) > 0 && helpers[args[0]] != nil {
+		return help(args[0], helpers[args[0]], args[1:], stderr)
 	}
 	// First of all: a reload that comes early must not end the program.
 	hangups := make(chan os.Signal, 1)
