@@ -3,6 +3,7 @@ package dockerops
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -242,7 +243,7 @@ func (e *Engine) Limit(ctx context.Context, id string, l Limits) error {
 	switch {
 	case isNotFound(err):
 		return ErrGone
-	case err != nil && strings.Contains(err.Error(), "device or resource busy"):
+	case err != nil && (strings.Contains(err.Error(), "device or resource busy") || strings.Contains(err.Error(), "unable to set memory limit")): // runc's words
 		return fmt.Errorf("it uses more than %s now, and the kernel cannot take that away", bytesText(l.Memory))
 	case err != nil:
 		return explain(err)
@@ -256,17 +257,18 @@ func (e *Engine) Limit(ctx context.Context, id string, l Limits) error {
 func (a *applier) limit(ctx context.Context, s Step) error {
 	// The engine does it once it is asked, whoever still waits.
 	err := a.engine.Limit(context.WithoutCancel(ctx), s.Container, s.Limits)
-	if err == ErrGone {
+	if errors.Is(err, ErrGone) {
 		return nil
 	}
-	if err == nil {
-		undo := s
-		undo.Set, undo.Limits = LimitSet{}, s.Before
-		a.mu.Lock()
-		a.undo = append(a.undo, undo)
-		a.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("cannot limit %s: %w", s.Replica, err)
 	}
-	return err
+	undo := s
+	undo.Set, undo.Limits = LimitSet{}, s.Before
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.undo = append(a.undo, undo)
+	return nil
 }
 
 // limitNew gives a replica that compose has made the kept limits of its service.

@@ -64,7 +64,11 @@ func (a *app) exec(cmd *cobra.Command, request ipc.ExecRequest) error {
 		err.Hint = "leave out -t"
 		return err
 	}
-	if width, height, ok := a.stdoutSize(); request.TTY && ok {
+	size := a.stdoutSize
+	if terminal {
+		size = func() (int, int, bool) { return terminalSize(input) }
+	}
+	if width, height, ok := size(); request.TTY && ok {
 		request.Size = &ipc.Size{Rows: uint16(height), Columns: uint16(width)}
 	}
 	conn, err := a.client().Exec(cmd.Context(), a.project, request)
@@ -84,7 +88,7 @@ func (a *app) exec(cmd *cobra.Command, request ipc.ExecRequest) error {
 		defer func() { _ = term.Restore(int(input.Fd()), before) }()
 	}
 	if request.TTY {
-		defer s.followSize(a.stdoutSize)()
+		defer s.followSize(size)()
 	}
 	if request.Stdin {
 		go s.sendInput(a.stdin)
