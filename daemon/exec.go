@@ -203,10 +203,15 @@ func (f frames) Write(p []byte) (int, error) {
 }
 
 func (s *session) result(result ipc.ExecResult) {
-	if text, err := json.Marshal(result); err == nil {
-		// A client that has gone needs no answer.
-		_, _ = frames{s, ipc.FrameResult}.Write(text)
+	text, err := json.Marshal(result)
+	if err != nil {
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A client that has gone needs no answer.
+	_ = ipc.WriteFrame(s.w, ipc.FrameResult, text)
+	s.w = io.Discard // it is the last one
 }
 
 // log writes down how the command ended.
