@@ -153,7 +153,10 @@ func TestNewReplicasAreLimited(t *testing.T) {
 		var composer Composer
 		if via {
 			request.ViaCompose = map[string]bool{"webapp": true}
-			composer = composeStub{scale: func() { r.Add("webapp", 2, func(c *enginetest.Container) { c.Health = "healthy" }) }}
+			composer = composerStub(func(string, int) error {
+				r.Add("webapp", 2, func(c *enginetest.Container) { c.Health = "healthy" })
+				return nil
+			})
 		}
 		if err := r.client.Apply(t.Context(), p, MakePlan(p, request), r.nginx, composer, func(Step, bool, error) {}); err != nil {
 			t.Fatal(err)
