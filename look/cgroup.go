@@ -78,9 +78,16 @@ func readCgroup(root, mounts string, groups map[string]string) Cgroup {
 // hierarchy is a mounted cgroup tree, or a part of one.
 type hierarchy struct{ root, point string }
 
-// hierarchies returns them by controller; "" is version 2 (proc_pid_mountinfo(5)).
+// hierarchies returns them by controller; "" is version 2 (proc_pid_mountinfo(5)). Of
+// several mounts that with the most counts: systemd gives a service with a sandbox a file
+// of its own cgroup as another one.
 func hierarchies(mountinfo string) map[string]hierarchy {
 	found := map[string]hierarchy{}
+	note := func(controller string, h hierarchy) {
+		if other, known := found[controller]; !known || len(h.root) < len(other.root) {
+			found[controller] = h
+		}
+	}
 	for line := range strings.Lines(mountinfo) {
 		head, tail, _ := strings.Cut(line, " - ")
 		mount, fs := strings.Fields(head), strings.Fields(tail)
@@ -90,11 +97,11 @@ func hierarchies(mountinfo string) map[string]hierarchy {
 		h := hierarchy{strings.TrimSuffix(mount[3], "/"), mount[4]}
 		switch fs[0] {
 		case "cgroup2":
-			found[""] = h
+			note("", h)
 		case "cgroup":
 			for option := range strings.SplitSeq(fs[2], ",") {
 				if slices.Contains([]string{"memory", "cpu", "cpuacct", "pids"}, option) {
-					found[option] = h
+					note(option, h)
 				}
 			}
 		}

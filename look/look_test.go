@@ -52,7 +52,8 @@ func pointer(n int64) *int64 { return &n }
 func TestLook(t *testing.T) {
 	one := "53 1 0:50 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n60 53 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
 		"67 53 0:29 /machine /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n62 53 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
-	two := "30 1 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
+	two := "30 1 0:26 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,nsdelegate\n" +
+		"31 30 0:26 /system.slice/x.service/memory.pressure /sys/fs/cgroup/system.slice/x.service/memory.pressure rw - cgroup2 cgroup2 rw\n"
 	for _, c := range []struct {
 		name, cgroup, mounts string
 		files                map[string]string
