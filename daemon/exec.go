@@ -11,7 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -104,10 +107,12 @@ func (s *session) serve(w http.ResponseWriter, _ *http.Request) {
 	}
 	s.w = conn
 	gone, ended := make(chan struct{}), make(chan error, 1)
+	leave := sync.OnceFunc(func() { close(gone) })
 	go func() {
-		defer close(gone)
+		defer leave()
 		s.listen(buffered)
 	}()
+	defer watchPeer(conn, leave)()
 	go func() { ended <- s.command.Copy(frames{s, ipc.FrameOutput}, frames{s, ipc.FrameError}) }()
 	select {
 	case err = <-ended:
@@ -156,6 +161,50 @@ func upgrade(conn net.Conn) error {
 	}
 	_, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", ipc.ExecProtocol)
 	return err
+}
+
+// peerLook is how often it is asked whether the client is still there.
+const peerLook = time.Second
+
+// watchPeer calls left when the other end of a connection is closed, also while what it
+// sent before waits to be read: a command need not read its input. The returned function
+// ends that.
+func watchPeer(conn net.Conn, left func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(peerLook)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				if closed(conn) {
+					left()
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+func closed(conn net.Conn) bool {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	poll := []unix.PollFd{{Events: unix.POLLRDHUP}}
+	err = raw.Control(func(fd uintptr) {
+		poll[0].Fd = int32(fd)
+		// Interrupted it is asked again the next time.
+		_, _ = unix.Poll(poll, 0)
+	})
+	return err != nil || poll[0].Revents != 0
 }
 
 // listen carries out what the client sends, until it has gone.

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -79,21 +81,30 @@ func TestExecLosesItsClient(t *testing.T) {
 	s.box(t, "sleep 1000000", "")
 	s.up(t)
 	runs := func(mark string) bool { return s.m.run("pgrep", "-fx", "sleep "+mark).code == 0 }
-	begin := func(mark string) (client func() error, kill func()) {
+	begin := func(mark string, input io.Reader) (client func() error, kill func()) {
 		ctx, cancel := context.WithCancel(t.Context())
-		command := s.m.command(ctx, "tvsctl", "-p", s.name, "exec", "box", "--", "sleep", mark)
+		command := s.m.command(ctx, "tvsctl", "-p", s.name, "exec", "-i", "box", "--", "sleep", mark)
+		command.Stdin = input
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
 		s.m.eventually(t, 10*time.Second, "the command runs", func() bool { return runs(mark) })
 		return command.Wait, cancel
 	}
-	wait, kill := begin("10101")
+	wait, kill := begin("10101", nil)
 	kill()
 	_ = wait()
 	s.m.eventually(t, 10*time.Second, "the command of a client that was killed ends", func() bool { return !runs("10101") })
 
-	wait, _ = begin("20202")
+	// One that has sent more than the command reads.
+	full, _ := os.Open("/dev/zero")
+	defer full.Close()
+	wait, kill = begin("30303", full)
+	kill()
+	_ = wait()
+	s.m.eventually(t, 10*time.Second, "the command of a client that was killed in the middle of its input ends", func() bool { return !runs("30303") })
+
+	wait, _ = begin("20202", nil)
 	if r := s.m.run("systemctl", "restart", "tvsctld"); r.code != 0 || r.took > 8*time.Second {
 		t.Error(r)
 	}
@@ -103,7 +114,7 @@ func TestExecLosesItsClient(t *testing.T) {
 	if runs("20202") {
 		t.Error("the command of a daemon that ended goes on")
 	}
-	if log := s.m.must(t, "journalctl", "-u", "tvsctld", "--no-pager", "TVS_PROJECT=leaves", "TVS_ERROR=canceled"); strings.Count(log, "was hung up") != 2 {
+	if log := s.m.must(t, "journalctl", "-u", "tvsctld", "--no-pager", "TVS_PROJECT=leaves", "TVS_ERROR=canceled"); strings.Count(log, "was hung up") != 3 {
 		t.Errorf("the journal says %s", log)
 	}
 }
