@@ -57,6 +57,8 @@ var routes = []route{
 	{"GET", "/v1/projects/{project}/nginx", accessMembers, getNginx},
 	{"POST", "/v1/projects/{project}/nginx/test", accessMembers, postNginxTest},
 	{"POST", "/v1/projects/{project}/nginx/reload", accessMembers, postNginxReload},
+	{"GET", "/v1/projects/{project}/logs", accessMembers, getProjectLogs},
+	{"GET", "/v1/units/{unit}/logs", accessMembers, getUnitLogs},
 	{"GET", "/v1/operations", accessMembers, getOperations},
 	{"GET", "/v1/operations/{id}", accessMembers, getOperation},
 	{"GET", "/v1/operations/{id}/events", accessMembers, getEvents},
@@ -89,6 +91,8 @@ func (d *Daemon) handler() http.Handler {
 			}
 			switch reply := reply.(type) {
 			case stream:
+				// The time to read a request would end a reply that lasts longer.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 				reply(w, r)
 			case ipc.Operation:
 				if r.Method == http.MethodGet {

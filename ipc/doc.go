@@ -20,6 +20,8 @@
 //	GET  /v1/projects/{project}/nginx
 //	POST /v1/projects/{project}/nginx/test
 //	POST /v1/projects/{project}/nginx/reload
+//	GET  /v1/projects/{project}/logs[?service=SERVICE[.N]&unit=&follow=&tail=&since=&until=]  newline-delimited LogLine
+//	GET  /v1/units/{unit}/logs[?unit=&follow=&tail=&since=&until=]  newline-delimited LogLine
 //	GET  /v1/operations[?project=NAME]
 //	GET  /v1/operations/{id}
 //	GET  /v1/operations/{id}/events            newline-delimited Event

@@ -24,6 +24,8 @@ const (
 	CodeUnknownProject   Code = "unknown-project"
 	CodeUnknownService   Code = "unknown-service"
 	CodeUnknownOperation Code = "unknown-operation"
+	// CodeUnknownUnit means that systemd has no such unit.
+	CodeUnknownUnit Code = "unknown-unit"
 	// CodeUnknownRoute means that the daemon has no such resource or method:
 	// a client newer than the daemon.
 	CodeUnknownRoute Code = "unknown-route"
@@ -87,6 +89,7 @@ var table = map[Code]struct{ http, exit int }{
 	CodeUnknownProject:   {http.StatusNotFound, ExitUnknown},
 	CodeUnknownService:   {http.StatusNotFound, ExitUnknown},
 	CodeUnknownOperation: {http.StatusNotFound, ExitUnknown},
+	CodeUnknownUnit:      {http.StatusNotFound, ExitUnknown},
 	CodeUnknownRoute:     {http.StatusNotFound, ExitUsage},
 	CodeNotScalable:      {http.StatusConflict, ExitNotScalable},
 	CodeOutOfRange:       {http.StatusBadRequest, ExitOutOfRange},

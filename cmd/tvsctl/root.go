@@ -34,6 +34,7 @@ func (a *app) commands() []*cobra.Command {
 		a.nginxCommand(),
 		a.opsCommand(),
 		a.eventsCommand(),
+		a.logsCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
 	}
