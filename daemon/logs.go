@@ -138,8 +138,8 @@ func cutLast(text, separator string) (before, after string, found bool) {
 // unitName is what systemd allows (systemd.unit), with its kind; no pattern.
 var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,240}\.(service|socket|target|device|mount|automount|swap|path|timer|slice|scope)$`)
 
-// findUnit completes a unit's name, and returns its own where it was an alias.
-func (d *Daemon) findUnit(ctx context.Context, name string) (string, error) {
+// unitLogID completes a unit's name, and returns its own where that is an alias.
+func (d *Daemon) unitLogID(ctx context.Context, name string) (string, error) {
 	unknown := &ipc.Error{Code: ipc.CodeUnknownUnit, Message: fmt.Sprintf("there is no unit %q", name), Hint: "see systemctl list-units --all"}
 	if !unitName.MatchString(name) {
 		name += ".service"
@@ -147,20 +147,20 @@ func (d *Daemon) findUnit(ctx context.Context, name string) (string, error) {
 	if !unitName.MatchString(name) {
 		return "", unknown
 	}
-	facts, err := d.units.Look(ctx, name)
+	unit, err := d.units.Unit(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	if facts.LoadState == "not-found" {
+	if unit.LoadState == "not-found" {
 		return "", unknown
 	}
-	return facts.ID, nil
+	return unit.ID, nil
 }
 
 // streamLogs checks the units and returns the stream.
 func (d *Daemon) streamLogs(ctx context.Context, request ipc.LogRequest) (any, error) {
 	for i, name := range request.Units {
-		id, err := d.findUnit(ctx, name)
+		id, err := d.unitLogID(ctx, name)
 		if err == nil {
 			err = d.allowUnit(ctx, "logs", id)
 		}

@@ -6,44 +6,44 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// UnitFacts is how a unit is loaded and how it is.
-type UnitFacts struct {
-	ID            string // its own name, also when it was asked for by an alias
-	LoadState     string // loaded, not-found, masked, bad-setting, error
-	ActiveState   string
-	Result        string   // of a service or socket: success, exit-code, start-limit-hit, …
-	UnitFileState string   // enabled, disabled, static, masked, …
-	FragmentPath  string   // its file
-	DropIns       []string // files that change it
-	NeedReload    bool     // its files are newer than what systemd has read
+// Unit is one unit as the manager knows it, at one moment.
+type Unit struct {
+	ID          string // its name; an alias was resolved
+	LoadState   string // loaded, not-found, masked, bad-setting, error, …
+	ActiveState string // active, reloading, inactive, failed, activating, deactivating
+	FileState   string // enabled, disabled, static, masked, …; empty without a file
+	Fragment    string // the unit file
+	DropIns     []string
+	NeedReload  bool   // the files changed since they were read
+	Result      string // of a service or socket: success, exit-code, start-limit-hit, …
 }
 
-// Look returns the facts of a unit. One that does not exist has LoadState not-found.
-func (Units) Look(ctx context.Context, unit string) (facts UnitFacts, err error) {
+// Unit loads a unit and looks at it. A unit that is not there has the LoadState not-found.
+func (Units) Unit(ctx context.Context, name string) (found *Unit, err error) {
 	err = persist(ctx, func(conn *dbus.Conn) error {
-		facts, err = lookAt(ctx, conn, unit)
-		return lost(ctx, "look at "+unit, err)
+		found, err = lookAt(ctx, conn, name)
+		return lost(ctx, "look at "+name, err)
 	})
-	return facts, err
+	return found, err
 }
 
-func lookAt(ctx context.Context, conn *dbus.Conn, unit string) (UnitFacts, error) {
+func lookAt(ctx context.Context, conn *dbus.Conn, name string) (*Unit, error) {
 	var path dbus.ObjectPath
-	if err := conn.Object(busName, managerPath).CallWithContext(ctx, manager+".LoadUnit", 0, unit).Store(&path); err != nil {
-		return UnitFacts{}, err
+	if err := conn.Object(busName, managerPath).CallWithContext(ctx, manager+".LoadUnit", 0, name).Store(&path); err != nil {
+		return nil, err
 	}
 	var all map[string]dbus.Variant
 	if err := conn.Object(busName, path).CallWithContext(ctx, properties+".GetAll", 0, "").Store(&all); err != nil {
-		return UnitFacts{}, err
+		return nil, err
 	}
-	var f UnitFacts
-	for name, into := range map[string]any{"Id": &f.ID, "LoadState": &f.LoadState, "ActiveState": &f.ActiveState, "Result": &f.Result,
-		"UnitFileState": &f.UnitFileState, "FragmentPath": &f.FragmentPath, "DropInPaths": &f.DropIns, "NeedDaemonReload": &f.NeedReload} {
-		if value, there := all[name]; there {
+	u := &Unit{}
+	for property, into := range map[string]any{"Id": &u.ID, "LoadState": &u.LoadState, "ActiveState": &u.ActiveState, "Result": &u.Result,
+		"UnitFileState": &u.FileState, "FragmentPath": &u.Fragment, "DropInPaths": &u.DropIns, "NeedDaemonReload": &u.NeedReload} {
+		if value, there := all[property]; there {
 			if err := value.Store(into); err != nil {
-				return UnitFacts{}, err
+				return nil, err
 			}
 		}
 	}
-	return f, nil
+	return u, nil
 }

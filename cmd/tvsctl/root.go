@@ -35,6 +35,7 @@ func (a *app) commands() []*cobra.Command {
 		a.opsCommand(),
 		a.eventsCommand(),
 		a.logsCommand(),
+		a.auditCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
 	}
