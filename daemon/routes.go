@@ -63,6 +63,7 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", accessMembers, getOperation},
 	{"GET", "/v1/operations/{id}/events", accessMembers, getEvents},
 	{"POST", "/v1/operations/{id}/cancel", accessMembers, postCancel},
+	{"GET", "/v1/doctor", accessMembers, getDoctor},
 	{"GET", "/v1/audit", accessRoot, getAudit},
 	{"GET", "/v1/events", accessMembers, getHostEvents},
 }

@@ -26,6 +26,7 @@
 //	GET  /v1/operations/{id}
 //	GET  /v1/operations/{id}/events            newline-delimited Event
 //	POST /v1/operations/{id}/cancel
+//	GET  /v1/doctor                            list of Finding, as the daemon sees the host
 //	GET  /v1/audit[?since=&user=&limit=]       list of AuditEntry, oldest first
 //	GET  /v1/events[?project=NAME]             newline-delimited HostEvent, from now on
 //

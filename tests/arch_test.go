@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"tvsctl/nginx":       {"tvsctl/fault"},
 	"tvsctl/systemd":     nil,
 	"tvsctl/policy":      nil,
-	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault"},
+	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault", "tvsctl/units"},
 	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/systemd", "tvsctl/fault"},
 	"tvsctl/cmd/tvsctl":  {"tvsctl/ipc"},
 	// For tests, and so that its name stays free of the client that it fakes.

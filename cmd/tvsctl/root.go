@@ -36,6 +36,7 @@ func (a *app) commands() []*cobra.Command {
 		a.eventsCommand(),
 		a.logsCommand(),
 		a.auditCommand(),
+		a.doctorCommand(),
 		a.versionCommand(),
 		a.completionCommand(),
 	}
