@@ -35,7 +35,8 @@ var projectChecks = []struct {
 	{"replicas", checkReplicas},
 }
 
-// checkProjects runs them for every project with an nginx that tvsctl manages.
+// checkProjects runs them for every project; what is not about labels, for those with an
+// nginx that tvsctl manages.
 func checkProjects(ctx context.Context, d *Daemon, r *report) {
 	projects, err := d.listProjects(ctx)
 	if err != nil {
@@ -47,17 +48,15 @@ func checkProjects(ctx context.Context, d *Daemon, r *report) {
 			r.wrong("see tvsctl status -p "+summary.Name, "project %s: %v", summary.Name, err)
 			continue
 		}
-		if len(x.p.Nginx()) == 0 && x.host == nil {
-			r.check = "labels"
-			checkLabels(ctx, x, r) // it may have meant to have one
-			continue
-		}
-		for _, c := range projectChecks {
+		for i, c := range projectChecks {
+			if i > 0 && len(x.p.Nginx()) == 0 && x.host == nil {
+				break // but its labels may have meant to name one
+			}
 			r.check = c.name
 			before := len(r.findings)
 			c.look(ctx, x, r)
-			for i := range r.findings[before:] {
-				r.findings[before+i].Text = "project " + summary.Name + ": " + r.findings[before+i].Text
+			for j := range r.findings[before:] {
+				r.findings[before+j].Text = "project " + summary.Name + ": " + r.findings[before+j].Text
 			}
 			if len(r.findings) == before {
 				r.ok("project %s: nothing wrong", summary.Name)
