@@ -87,7 +87,7 @@ taken() {
 
 writable() {
   cd "$1" 2>/dev/null || exit 20
-  { : >.tvsctl && rm -f .tvsctl; } 2>/dev/null || exit 21
+  (: >.tvsctl && rm -f .tvsctl) 2>/dev/null || exit 21
 }
 
 drain() {

@@ -8,12 +8,15 @@ import (
 )
 
 // passLine finds what requests are passed to: proxy_pass, grpc_pass and the like.
-var passLine = regexp.MustCompile(`(?m)^[^#\n]*\b(?:proxy|grpc|fastcgi|uwsgi|scgi)_pass\s+["']?([^;"'\s]+)`)
+var (
+	passLine = regexp.MustCompile(`\b(?:proxy|grpc|fastcgi|uwsgi|scgi)_pass\s+["']?([^;"'\s]+)`)
+	comment  = regexp.MustCompile(`(?m)(?:^|\s)#.*$`)
+)
 
 // readPasses returns what a configuration passes requests to, each once.
 func readPasses(configuration string) []string {
 	var passes []string
-	for _, m := range passLine.FindAllStringSubmatch(configuration, -1) {
+	for _, m := range passLine.FindAllStringSubmatch(comment.ReplaceAllString(configuration, ""), -1) {
 		if !slices.Contains(passes, m[1]) {
 			passes = append(passes, m[1])
 		}

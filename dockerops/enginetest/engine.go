@@ -32,6 +32,8 @@ type Container struct {
 	Started        time.Time
 	Finished       time.Time
 	Logs           string
+
+	entries []entry
 }
 
 // Engine is the fake. Its hooks are set before it is used.
@@ -59,6 +61,7 @@ type Engine struct {
 	followers  map[chan []byte]bool
 	number     int
 	cleared    []string
+	happened   chan struct{} // closed when something has
 }
 
 type fault struct {
@@ -248,6 +251,7 @@ func (e *Engine) tell(c *Container, action string) {
 	for follower := range e.followers {
 		follower <- message
 	}
+	e.wake()
 }
 
 func (e *Engine) describe(c *Container) map[string]any {

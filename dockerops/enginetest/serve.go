@@ -29,6 +29,8 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 		if e.enter(w, "inspect version") {
 			reply(w, http.StatusOK, map[string]any{"Version": "99.0", "ApiVersion": e.api})
 		}
+	case path == "/info":
+		reply(w, http.StatusOK, map[string]any{"DockerRootDir": "/", "CgroupVersion": "2", "MemoryLimit": true, "CpuCfsQuota": true, "PidsLimit": true})
 	case path == "/events":
 		e.events(w, r)
 	case path == "/containers/json":
@@ -42,6 +44,8 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 	case parts[0] == "exec" && len(parts) == 3:
 		_, _ = io.Copy(io.Discard, r.Body)
 		e.exec(w, parts[1], parts[2])
+	case parts[0] == "containers" && len(parts) == 3 && parts[2] == "logs" && r.FormValue("timestamps") == "1":
+		e.readLogs(w, r, parts[1])
 	case parts[0] == "containers" && len(parts) == 3:
 		e.act(w, r, parts[1], parts[2])
 	case parts[0] == "containers" && r.Method == http.MethodDelete:
