@@ -84,21 +84,22 @@ func checkCgroup(ctx context.Context, d *Daemon, r *report) {
 // insideContainer is where systemd notes that it runs in a container (systemd(1)).
 const insideContainer = "/run/systemd/container"
 
-func checkClock(_ context.Context, d *Daemon, r *report) {
-	var clock unix.Timex
-	state, err := unix.Adjtimex(&clock)
-	_, inside := os.Stat(insideContainer)
+func checkClock(ctx context.Context, d *Daemon, r *report) {
 	program, _ := os.Executable()
-	info, _ := os.Stat(program)
-	switch {
-	case info != nil && info.ModTime().After(d.born):
-		r.wrong("set the clock: timedatectl set-ntp true", "the clock says %s, which is before tvsctld was installed", d.born.UTC().Format("2006-01-02 15:04 UTC"))
-	case inside == nil:
+	if info, err := os.Stat(program); err == nil && info.ModTime().After(d.born) {
+		r.wrong("as root: timedatectl set-ntp true", "the clock said %s when tvsctld began, which is before it was installed", d.born.UTC().Format("2006-01-02 15:04 UTC"))
+		return
+	}
+	if _, err := os.Stat(insideContainer); err == nil {
 		r.ok("the clock is that of the host of this container")
-	case err != nil && !errors.Is(err, unix.EPERM):
+		return
+	}
+	synchronized, err := d.units.ClockSynchronized(ctx)
+	switch {
+	case err != nil:
 		r.warn("see timedatectl", "cannot tell whether the clock is right: %v", err)
-	case state == unix.TIME_ERROR:
-		r.warn("as root: timedatectl set-ntp true", "the clock is not synchronised: times in logs and the audit can be wrong")
+	case !synchronized:
+		r.warn("as root: timedatectl set-ntp true", "the clock is not synchronised: times in logs and in the audit can be wrong")
 	default:
 		r.ok("the clock is synchronised")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"time"
 
 	"tvsctl/dockerops"
@@ -37,6 +36,7 @@ type replicaLog struct {
 	started time.Time // the life that was read
 	last    time.Time // of its lines
 	open    bool
+	failed  bool // it cannot be read, which was said
 }
 
 // tellLogs tells the lines that are asked for.
@@ -49,9 +49,14 @@ func (d *Daemon) tellLogs(ctx context.Context, request ipc.LogRequest, tell func
 		if request.Follow {
 			defer l.watch()()
 		}
-		l.openReplicas(true)
+		if err := l.openReplicas(true); err != nil {
+			return tell(ipc.LogLine{Time: time.Now(), Error: describeError(err)})
+		}
 	}
-	return l.merge.run(ctx, tell, flush, l.look, func() { l.openReplicas(false) })
+	return l.merge.run(ctx, tell, flush, l.look, func() {
+		// With the engine away nothing is new; that it is back is an event.
+		_ = l.openReplicas(false)
+	})
 }
 
 // watch makes look have a value whenever something happens in the project.
@@ -79,12 +84,12 @@ func (l *logReader) lookAgain() {
 }
 
 // openReplicas begins to read the logs of replicas that are new, or run again.
-func (l *logReader) openReplicas(first bool) {
+func (l *logReader) openReplicas(first bool) error {
 	ctx, cancel := context.WithTimeout(l.ctx, requestDeadline)
 	defer cancel()
 	p, _, err := l.d.observe(ctx, l.request.Project)
 	if err != nil {
-		return // with the engine away; when it is back, that is an event
+		return err
 	}
 	// One that was named may be gone by now, and come back.
 	list, _ := chooseReplicas(p, l.request.Services)
@@ -95,7 +100,7 @@ func (l *logReader) openReplicas(first bool) {
 	}
 	for _, r := range list {
 		log, known := l.replicas[r.ID]
-		if known && (log.open || !r.Running() && r.Started.Equal(log.started)) {
+		if known && (log.open || r.Started.Equal(log.started) && (log.failed || !r.Running())) {
 			continue
 		}
 		options := dockerops.LogOptions{Follow: l.request.Follow, Tail: l.request.Tail, Since: l.request.Since, Until: l.request.Until}
@@ -114,7 +119,7 @@ func (l *logReader) openReplicas(first bool) {
 		default:
 			options.Tail = -1 // it had written nothing
 		}
-		log.open, log.started = true, r.Started
+		log.open, log.failed, log.started = true, false, r.Started
 		l.merge.add(l.ctx, first, func(f *feed) { l.readReplica(f, r, log, options) }, func() {
 			log.open = false
 			if l.look != nil {
@@ -122,17 +127,20 @@ func (l *logReader) openReplicas(first bool) {
 			}
 		})
 	}
+	return nil
 }
 
 // readReplica reads one life of a replica, or with nothing to follow its log.
 func (l *logReader) readReplica(f *feed, r chosen, log *replicaLog, o dockerops.LogOptions) {
 	line := ipc.LogLine{Name: r.Name, Service: r.service, Replica: r.Number}
 	fail := func(err error) {
-		if f.ctx.Err() == nil && !(o.Follow && errors.Is(err, dockerops.ErrUnavailable)) { // then it is read on when the engine is back
-			known := describeError(err)
-			line.Time, line.Error = time.Now(), &ipc.Error{Code: known.Code, Message: fmt.Sprintf("cannot read the log of %s: %s", r.Name, known.Message), Hint: known.Hint}
-			f.put(line)
+		if f.ctx.Err() != nil || o.Follow && errors.Is(err, dockerops.ErrUnavailable) {
+			return // it is read on when the engine is back
 		}
+		known := describeError(err)
+		log.failed = true
+		f.put(ipc.LogLine{Time: time.Now(), Name: r.Name, Service: r.service, Replica: r.Number,
+			Error: &ipc.Error{Code: known.Code, Message: fmt.Sprintf("cannot read the log of %s: %s", r.Name, known.Message), Hint: known.Hint}})
 	}
 	var last *lastLines
 	if !o.Until.IsZero() && o.Tail >= 0 {
@@ -183,64 +191,6 @@ func (l *logReader) readReplica(f *feed, r chosen, log *replicaLog, o dockerops.
 			}
 		}
 	}
-}
-
-// readUnit reads the journal of a unit.
-func (l *logReader) readUnit(f *feed, id string) {
-	q := journalQuery{matches: []string{"-u", id}, fields: []string{"MESSAGE", "PRIORITY"},
-		since: l.request.Since, until: l.request.Until, lines: l.request.Tail}
-	line := func(e journalEntry) ipc.LogLine {
-		line := ipc.LogLine{Time: e.time(), Name: id, Line: e["MESSAGE"]}
-		if n, err := strconv.Atoi(e["PRIORITY"]); err == nil {
-			line.Priority = &n
-		}
-		return line
-	}
-	err := l.readPast(f, &q, line)
-	if l.request.Follow && err == nil {
-		f.caughtUp()
-		q.follow, q.reverse = true, false
-		if q.after != "" {
-			q.since = time.Time{}
-		}
-		if q.lines != 0 {
-			q.lines = -1
-		}
-		err = readJournal(f.ctx, q, func(e journalEntry) bool { return f.put(line(e)) })
-	}
-	if err != nil && f.ctx.Err() == nil {
-		f.put(ipc.LogLine{Time: time.Now(), Name: id, Error: describeError(err)})
-	}
-}
-
-// readPast reads what is in the journal, and notes in q after which entry to go on.
-func (l *logReader) readPast(f *feed, q *journalQuery, line func(journalEntry) ipc.LogLine) error {
-	switch {
-	case q.lines == 0:
-		return nil
-	case q.lines < 0:
-		return readJournal(f.ctx, *q, func(e journalEntry) bool {
-			q.after = e["__CURSOR"]
-			return f.put(line(e))
-		})
-	}
-	// The last ones from the newest on: what --lines means beside --since depends on the
-	// version of journalctl.
-	backwards, bytes := []ipc.LogLine(nil), 0
-	q.reverse = true
-	err := readJournal(f.ctx, *q, func(e journalEntry) bool {
-		if q.after == "" {
-			q.after = e["__CURSOR"]
-		}
-		backwards, bytes = append(backwards, line(e)), bytes+len(e["MESSAGE"])
-		return bytes < tailBytes
-	})
-	for _, line := range slices.Backward(backwards) {
-		if !f.put(line) {
-			break
-		}
-	}
-	return err
 }
 
 // lastLines keeps the last lines of a log, as far as they fit into tailBytes.

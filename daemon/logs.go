@@ -89,10 +89,10 @@ type chosen struct {
 	dockerops.Replica
 }
 
-// chooseReplicas returns the replicas that are named as SERVICE or SERVICE.N. Without a
-// name those that are balanced, of a project without an nginx all. A replica that a
-// rollout has retired is one of its service.
-func chooseReplicas(p *dockerops.Project, names []string) ([]chosen, error) {
+// chooseReplicas returns the replicas that are named as SERVICE or SERVICE.N, beside the
+// error those of the names that are there. Without a name those that are balanced, of a
+// project without an nginx all. A replica that a rollout has retired is one of its service.
+func chooseReplicas(p *dockerops.Project, names []string) (list []chosen, unknown error) {
 	if len(names) == 0 {
 		for _, s := range p.Services {
 			if _, balanced := p.Backends[s.Name]; balanced || len(p.Backends) == 0 {
@@ -100,7 +100,6 @@ func chooseReplicas(p *dockerops.Project, names []string) ([]chosen, error) {
 			}
 		}
 	}
-	var list []chosen
 	for _, name := range names {
 		service, number := p.Service(name), 0
 		if base, n, found := cutLast(name, "."); service == nil && found {
@@ -110,8 +109,8 @@ func chooseReplicas(p *dockerops.Project, names []string) ([]chosen, error) {
 			}
 		}
 		if service == nil {
-			return nil, &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("project %s has no service %q", p.Name, name),
-				Hint: "see tvsctl status"}
+			unknown = &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("project %s has no service %q", p.Name, name), Hint: "see tvsctl status"}
+			continue
 		}
 		before := len(list)
 		for _, r := range slices.Concat(service.Retired, service.Replicas) {
@@ -120,11 +119,10 @@ func chooseReplicas(p *dockerops.Project, names []string) ([]chosen, error) {
 			}
 		}
 		if number > 0 && len(list) == before {
-			return nil, &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("service %s has no replica %d", service.Name, number),
-				Hint: "see tvsctl status"}
+			unknown = &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("service %s has no replica %d", service.Name, number), Hint: "see tvsctl status"}
 		}
 	}
-	return list, nil
+	return list, unknown
 }
 
 func cutLast(text, separator string) (before, after string, found bool) {

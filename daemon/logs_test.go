@@ -145,6 +145,32 @@ func TestLogsFollow(t *testing.T) {
 	}
 }
 
+// One that was named and is gone does not keep another from being followed, and what
+// cannot be read is said once.
+func TestLogsFollowGoesOnWithoutOne(t *testing.T) {
+	s := newStack(t)
+	s.Add("webapp", 2, func(c *enginetest.Container) { c.Health, c.Address = "healthy", "172.20.0.2" })
+	s.Add("mute", 1, nil)
+	s.Fail("inspect logs "+s.Container("tvs-mute-1").ID, 501, "no driver")
+	s.Write("tvs-webapp-1", 1, second(1), "past\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got logLines
+	request := ipc.LogRequest{Follow: true, Tail: -1, Services: []string{"webapp.1", "webapp.2", "mute"}}
+	go func() { _ = s.Logs(ctx, request, got.add) }()
+	until(t, "it is followed", func() bool { return strings.Contains(got.String(), "past") && strings.Contains(got.String(), "no driver") })
+	s.Remove("tvs-webapp-2")
+	for n := range 5 {
+		s.Update("tvs-webapp-1", "die", func(c *enginetest.Container) { c.State = "exited" })
+		s.Update("tvs-webapp-1", "start", func(c *enginetest.Container) { c.State, c.Started = "running", time.Now() })
+		s.Write("tvs-webapp-1", 1, time.Now(), fmt.Sprintf("life%d\n", n))
+		until(t, "it goes on", func() bool { return strings.Contains(got.String(), fmt.Sprintf("life%d", n)) })
+	}
+	if text := got.String(); strings.Count(text, "past") != 1 || strings.Count(text, "no driver") != 1 {
+		t.Errorf("%s", text)
+	}
+}
+
 // Only new lines are wanted, also of a replica that is started again.
 func TestLogsFollowWithoutPast(t *testing.T) {
 	s := newStack(t)

@@ -15,7 +15,7 @@ import (
 )
 
 // MaxLogLine bounds a line of a log, in bytes: what is longer comes in pieces.
-const MaxLogLine = 256 << 10
+const MaxLogLine = 64 << 10
 
 // LogOptions say what of a container's log is read.
 type LogOptions struct {
@@ -109,7 +109,7 @@ func (l *Log) part() (stream int, part []byte, err error) {
 		return 0, nil, err
 	}
 	size := binary.BigEndian.Uint32(header[4:])
-	if size > 2*MaxLogLine || header[0] > 3 {
+	if size > 16*MaxLogLine || header[0] > 3 {
 		return 0, nil, errors.New("it is garbled")
 	}
 	part = make([]byte, size)

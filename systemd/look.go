@@ -2,8 +2,6 @@ package systemd
 
 import (
 	"context"
-	"strconv"
-	"strings"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -48,22 +46,4 @@ func lookAt(ctx context.Context, conn *dbus.Conn, name string) (*Unit, error) {
 		}
 	}
 	return u, nil
-}
-
-// Version returns the number of the manager's version: 257 of "257.8-1~deb13u2".
-func (Units) Version(ctx context.Context) (number int, err error) {
-	err = persist(ctx, func(conn *dbus.Conn) error {
-		var text string
-		object := conn.Object(busName, managerPath)
-		if err := object.CallWithContext(ctx, properties+".Get", 0, manager, "Version").Store(&text); err != nil {
-			return lost(ctx, "ask for the version", err)
-		}
-		digits := strings.TrimLeft(text, "v")
-		if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-			digits = digits[:end]
-		}
-		number, err = strconv.Atoi(digits)
-		return err
-	})
-	return number, err
 }

@@ -115,13 +115,16 @@ func (a *app) logs(ctx context.Context, request ipc.LogRequest, f *logFlags) err
 			stop() // nobody reads any more
 		}
 	}
+	start := a.now()
 	err := a.client().Logs(ctx, request, show)
 	for failures := 0; request.Follow && failures < reconnects && errors.Is(err, ipc.ErrLost); {
 		fmt.Fprintln(a.stderr, "tvsctl: lost tvsctld; following again")
-		if request.Since = p.newest.Add(-reorder); p.newest.IsZero() {
-			request.Since = a.now()
+		switch {
+		case !p.newest.IsZero():
+			request.Since, request.Tail = p.newest.Add(-reorder), -1
+		case request.Tail == 0:
+			request.Since, request.Tail = start, -1
 		}
-		request.Tail = -1
 		p.skip = maps.Clone(p.last) // what was printed comes again
 		began := a.now()
 		if err = a.client().Logs(ctx, request, show); a.now().Sub(began) > time.Second {

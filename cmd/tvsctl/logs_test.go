@@ -127,3 +127,19 @@ func TestLogsGoOn(t *testing.T) {
 		t.Errorf("asks %v", queries)
 	}
 }
+
+// A daemon that is lost before it has told anything is asked the same again.
+func TestLogsGoOnFromTheBeginning(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"logs -f -n 7 --since 2026-11-20T15:04:05Z", "follow=true&since=2026-11-20T15%3A04%3A05Z&tail=7"},
+		{"logs -f -n 0", "follow=true&since="}, // of the command's own start: what came meanwhile is not lost
+	} {
+		daemon := newFake(t, map[string]any{})
+		daemon.any = func(http.ResponseWriter, *http.Request) {}
+		daemon.tvsctl(strings.Fields(c.line)...)
+		asked := daemon.asked()
+		if len(asked) != 1+reconnects || !strings.HasPrefix(asked[1], "GET /projects/-/logs?"+c.want) {
+			t.Errorf("%s asks %q", c.line, asked)
+		}
+	}
+}
