@@ -21,7 +21,7 @@ type patient struct {
 	d     *Daemon
 	p     *dockerops.Project
 	host  *hostNginx
-	nginx []*balancer // that run
+	nginx []balancer // that run
 }
 
 // projectChecks look at one project.
@@ -73,8 +73,16 @@ func (d *Daemon) examine(ctx context.Context, name string) (*patient, error) {
 		return nil, err
 	}
 	x := &patient{d: d, p: p, host: host}
-	if len(p.Nginx()) > 0 || host != nil {
-		x.nginx, err = d.site(name).balancersNow(ctx, p, host)
+	if len(p.Nginx()) == 0 && host == nil {
+		return x, nil
+	}
+	s := d.site(name)
+	running, err := s.balancersNow(ctx, p, host)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range running {
+		// What is known of them changes at every publication.
+		x.nginx = append(x.nginx, balancer{name: b.name, service: b.service, backends: b.backends, peers: b.peers, control: b.control})
 	}
 	return x, err
 }
@@ -148,7 +156,7 @@ func checkNginx(ctx context.Context, x *patient, r *report) {
 func outputOf(c *nginx.ConfigError) string { return " " + strings.Join(c.Output, " ") }
 
 // remedyOf knows what nginx's complaints come from.
-func remedyOf(complaint string, b *balancer) string {
+func remedyOf(complaint string, b balancer) string {
 	switch {
 	case strings.Contains(complaint, "may not have port"):
 		return "write proxy_pass http://SERVICE without the port: the upstream has it"
@@ -166,7 +174,7 @@ func anyRuns(p *dockerops.Project) bool {
 	})
 }
 
-func namesOf(b *balancer) []string {
+func namesOf(b balancer) []string {
 	var names []string
 	for _, backend := range b.backends {
 		names = append(names, backend.Service)
@@ -174,7 +182,7 @@ func namesOf(b *balancer) []string {
 	return names
 }
 
-func dirOf(x *patient, b *balancer) string {
+func dirOf(x *patient, b balancer) string {
 	if s := x.p.Service(b.service); s != nil {
 		return s.Settings.UpstreamDir
 	}
@@ -222,7 +230,7 @@ func (x *patient) strangers(ctx context.Context) []string {
 	return list
 }
 
-func (x *patient) addresses(b *balancer, backend dockerops.Backend) []string {
+func (x *patient) addresses(b balancer, backend dockerops.Backend) []string {
 	var list []string
 	if s := x.p.Service(backend.Service); s != nil {
 		for _, replica := range slices.Concat(s.Replicas, s.Retired) {

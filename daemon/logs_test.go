@@ -158,7 +158,9 @@ func TestLogsFollowGoesOnWithoutOne(t *testing.T) {
 	var got logLines
 	request := ipc.LogRequest{Follow: true, Tail: -1, Services: []string{"webapp.1", "webapp.2", "mute"}}
 	go func() { _ = s.Logs(ctx, request, got.add) }()
-	until(t, "it is followed", func() bool { return strings.Contains(got.String(), "past") && strings.Contains(got.String(), "no driver") })
+	until(t, "it is followed", func() bool {
+		return strings.Contains(got.String(), "past") && strings.Contains(got.String(), "no driver")
+	})
 	s.Remove("tvs-webapp-2")
 	for n := range 5 {
 		s.Update("tvs-webapp-1", "die", func(c *enginetest.Container) { c.State = "exited" })
