@@ -34,7 +34,7 @@ var checks = []check{
 }
 
 // checkPatience bounds each check: a part that hangs must not hide what the others say.
-const checkPatience = 12 * time.Second
+const checkPatience = 10 * time.Second
 
 // getDoctor looks at all that the daemon needs and at the mistakes that are often made.
 func getDoctor(d *Daemon, r *http.Request) (any, error) {

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tvsctl/dockerops"
@@ -21,7 +21,15 @@ type patient struct {
 	d     *Daemon
 	p     *dockerops.Project
 	host  *hostNginx
-	nginx []balancer // that run
+	nginx []*examined // those that run
+}
+
+// examined is an nginx as its files are now.
+type examined struct {
+	*balancer
+	facts    nginx.Facts
+	err      error // why facts is empty
+	readOnly error // why nothing can be written into its directory
 }
 
 // projectChecks look at one project.
@@ -79,11 +87,17 @@ func (d *Daemon) examine(ctx context.Context, name string) (*patient, error) {
 	s := d.site(name)
 	running, err := s.balancersNow(ctx, p, host)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, b := range running {
 		// What is known of them changes at every publication.
-		x.nginx = append(x.nginx, balancer{name: b.name, service: b.service, backends: b.backends, peers: b.peers, control: b.control})
+		x.nginx = append(x.nginx, &examined{balancer: &balancer{name: b.name, service: b.service, backends: b.backends, peers: b.peers, control: b.control}})
 	}
+	s.mu.Unlock()
+	var group sync.WaitGroup
+	for _, b := range x.nginx {
+		group.Go(func() { b.facts, b.err = b.control.Facts(ctx) })
+		group.Go(func() { b.readOnly = b.control.Writable(ctx) })
+	}
+	group.Wait()
 	return x, err
 }
 
@@ -113,7 +127,7 @@ func checkLabels(_ context.Context, x *patient, r *report) {
 }
 
 // checkNginx asks each nginx for its configuration, as it is in its files now.
-func checkNginx(ctx context.Context, x *patient, r *report) {
+func checkNginx(_ context.Context, x *patient, r *report) {
 	for _, s := range x.p.Nginx() {
 		for _, replica := range s.Replicas {
 			if !replica.Running() && anyRuns(x.p) {
@@ -125,45 +139,39 @@ func checkNginx(ctx context.Context, x *patient, r *report) {
 		r.wrong("as root: systemctl start "+x.host.Unit, "%s does not run", x.host.Unit)
 	}
 	for _, b := range x.nginx {
-		dir := dirOf(x, b)
-		facts, err := b.control.Facts(ctx)
-		if err != nil {
-			text := err.Error()
-			var config *nginx.ConfigError
-			if errors.As(err, &config) {
-				text += outputOf(config)
-			}
-			r.wrong(remedyOf(text, b), "%v", err)
+		if b.err != nil {
+			r.wrong(remedyOf(b.err, b.name), "%v", b.err)
 			continue
 		}
-		for _, problem := range facts.Problems {
-			text, remedy, _ := strings.Cut(problem, ": ")
-			if facts.Includes {
+		for _, problem := range b.facts.Problems {
+			text, remedy, found := strings.Cut(problem, "; ")
+			if !found {
+				text, remedy, _ = strings.Cut(problem, ": ")
+			}
+			if b.facts.Includes {
 				r.warn(remedy, "%s: %s", b.name, text)
 			} else {
 				r.wrong(remedy, "%s: %s", b.name, text)
 			}
 		}
-		for _, pitfall := range facts.Pitfalls(namesOf(b)) {
+		for _, pitfall := range b.facts.Pitfalls(namesOf(b.balancer)) {
 			r.wrong("write proxy_pass http://SERVICE, without a port or a variable, then tvsctl nginx reload", "%s %s", b.name, pitfall)
 		}
-		if err := b.control.Writable(ctx); err != nil && facts.Includes {
-			r.wrong("make "+dir+" a directory that can be written, or set label tvs.nginx.upstreams", "%v", err)
+		if b.readOnly != nil && b.facts.Includes {
+			r.wrong("make "+dirOf(x, b.balancer)+" a directory that can be written, or set label tvs.nginx.upstreams", "%v", b.readOnly)
 		}
 	}
 }
 
-func outputOf(c *nginx.ConfigError) string { return " " + strings.Join(c.Output, " ") }
-
 // remedyOf knows what nginx's complaints come from.
-func remedyOf(complaint string, b balancer) string {
-	switch {
+func remedyOf(err error, name string) string {
+	switch complaint := err.Error(); {
 	case strings.Contains(complaint, "may not have port"):
 		return "write proxy_pass http://SERVICE without the port: the upstream has it"
 	case strings.Contains(complaint, "host not found"):
-		return "a name that does not resolve keeps nginx from starting: proxy_pass to an upstream's name"
+		return "let something write a default upstream before nginx starts, as the README says: a start script, or tmpfiles"
 	case strings.Contains(complaint, "no shell"):
-		return "use an image with a POSIX shell for " + b.name
+		return "use an image with a POSIX shell for " + name
 	}
 	return "mend the configuration; see tvsctl nginx test"
 }
@@ -174,7 +182,7 @@ func anyRuns(p *dockerops.Project) bool {
 	})
 }
 
-func namesOf(b balancer) []string {
+func namesOf(b *balancer) []string {
 	var names []string
 	for _, backend := range b.backends {
 		names = append(names, backend.Service)
@@ -182,7 +190,7 @@ func namesOf(b balancer) []string {
 	return names
 }
 
-func dirOf(x *patient, b balancer) string {
+func dirOf(x *patient, b *balancer) string {
 	if s := x.p.Service(b.service); s != nil {
 		return s.Settings.UpstreamDir
 	}
@@ -192,13 +200,13 @@ func dirOf(x *patient, b balancer) string {
 // checkUpstreams compares the addresses in nginx's files with the replicas. What is wrong
 // now may be about to be mended, so it looks twice.
 func checkUpstreams(ctx context.Context, x *patient, r *report) {
-	wrong := x.strangers(ctx)
+	wrong := x.strangers()
 	if len(wrong) > 0 && pause(ctx, time.Second) {
 		again, err := x.d.examine(ctx, x.p.Name)
 		if err != nil {
 			return // said of Docker already
 		}
-		wrong = again.strangers(ctx)
+		wrong = again.strangers()
 	}
 	for _, text := range wrong {
 		r.wrong("tvsctl nginx reload -p "+x.p.Name, "%s", text)
@@ -206,19 +214,16 @@ func checkUpstreams(ctx context.Context, x *patient, r *report) {
 }
 
 // strangers are the addresses that nginx sends requests to and no running replica has.
-func (x *patient) strangers(ctx context.Context) []string {
+func (x *patient) strangers() []string {
 	var list []string
 	for _, b := range x.nginx {
-		facts, err := b.control.Facts(ctx)
-		if err != nil {
-			continue // said of nginx already
-		}
+		// One that cannot be asked has no files, which is said of nginx.
 		for _, backend := range b.backends {
-			u, err := nginx.ParseUpstream(facts.Files[nginx.Upstream{Name: backend.Service}.File()])
+			u, err := nginx.ParseUpstream(b.facts.Files[nginx.Upstream{Name: backend.Service}.File()])
 			if err != nil {
 				continue // it has none, which is said of nginx
 			}
-			known := x.addresses(b, backend)
+			known := x.addresses(b.balancer, backend)
 			for _, server := range u.Servers {
 				// A name is what a start script wrote, or somebody who knows why.
 				if _, err := netip.ParseAddrPort(server.Address); err == nil && !slices.Contains(known, server.Address) {
@@ -230,7 +235,7 @@ func (x *patient) strangers(ctx context.Context) []string {
 	return list
 }
 
-func (x *patient) addresses(b balancer, backend dockerops.Backend) []string {
+func (x *patient) addresses(b *balancer, backend dockerops.Backend) []string {
 	var list []string
 	if s := x.p.Service(backend.Service); s != nil {
 		for _, replica := range slices.Concat(s.Replicas, s.Retired) {
@@ -249,6 +254,8 @@ func checkReplicas(ctx context.Context, x *patient, r *report) {
 		r.ok("a change is under way")
 		return
 	}
+	// Without an nginx that can be given upstreams, that is what is wrong.
+	published := len(x.nginx) > 0 && !slices.ContainsFunc(x.nginx, func(b *examined) bool { return !b.facts.Includes })
 	for _, service := range x.d.status(ctx, x.p, x.host).Services {
 		if service.Rollout != nil {
 			continue // which says for itself how far it is
@@ -268,7 +275,7 @@ func checkReplicas(ctx context.Context, x *patient, r *report) {
 			case service.Running == 0: // somebody stopped it
 			case replica.Problem != "" && replica.Problem != "starting":
 				r.wrong(fmt.Sprintf("see tvsctl logs -p %s %s.%d", x.p.Name, service.Name, replica.Number), "%s %s", replica.Name, replica.Problem)
-			case service.Balanced && replica.Ready && !replica.Serving && len(x.nginx) > 0:
+			case service.Balanced && replica.Ready && !replica.Serving && published:
 				r.wrong("tvsctl nginx reload -p "+x.p.Name, "%s is ready, and nginx does not serve it", replica.Name)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,24 +39,32 @@ there is a problem; a warning is what can go wrong.`,
 	}
 }
 
+// versionPatience is how long the daemon may take to ask Docker for its version too.
+const versionPatience = 5 * time.Second
+
 // examine looks from the caller's side, and asks the daemon for its own.
 func (a *app) examine(ctx context.Context) []ipc.Finding {
 	findings := append(checkSocket(a.socket), checkGroup(newCaller(), socketGroupID())...)
 	var daemon ipc.Version
-	err := a.client().Get(ctx, "/version", &daemon)
-	if err != nil {
-		return append(findings, unreachable(err))
-	}
-	own := clientVersion()
-	switch {
-	case daemon.Version == own.Version:
-		findings = append(findings, ipc.Finding{State: ipc.FindingOK, Check: "version", Text: "tvsctl and tvsctld are " + own.Version})
-	default:
-		findings = append(findings, ipc.Finding{State: ipc.FindingWarning, Check: "version",
-			Text: fmt.Sprintf("tvsctl is %s, and the tvsctld that runs is %s", own.Version, daemon.Version), Remedy: "as root: systemctl restart tvsctld; if that does not help, install again"})
-	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		patient, cancel := context.WithTimeout(ctx, versionPatience)
+		defer cancel()
+		// Without an answer the other one says what is wrong.
+		_ = a.client().Get(patient, "/version", &daemon)
+	})
 	var theirs []ipc.Finding
-	if err := a.client().Get(ctx, "/doctor", &theirs); err != nil {
+	err := a.client().Get(ctx, "/doctor", &theirs)
+	group.Wait()
+	switch own := clientVersion().Version; {
+	case daemon.Version == "":
+	case daemon.Version == own:
+		findings = append(findings, ipc.Finding{State: ipc.FindingOK, Check: "version", Text: "tvsctl and tvsctld are " + own})
+	default:
+		findings = append(findings, ipc.Finding{State: ipc.FindingWarning, Check: "version", Text: fmt.Sprintf("tvsctl is %s, and the tvsctld that runs is %s", own, daemon.Version),
+			Remedy: "as root: systemctl restart tvsctld; if that does not help, install again"})
+	}
+	if err != nil {
 		return append(findings, unreachable(err))
 	}
 	return append(findings, theirs...)
