@@ -54,11 +54,13 @@ var routes = []route{
 	{"GET", "/v1/projects/{project}/nginx", access{whole, policy.Status}, getNginx},
 	{"POST", "/v1/projects/{project}/nginx/test", access{whole, policy.NginxTest}, postNginxTest},
 	{"POST", "/v1/projects/{project}/nginx/reload", access{whole, policy.NginxReload}, postNginxReload},
+	{"GET", "/v1/projects/{project}/logs", access{partly, policy.Logs}, getProjectLogs},
 	{"GET", "/v1/units", access{kind: filtered}, getUnits},
 	{"GET", "/v1/units/{unit}", access{onUnit, policy.Status}, getUnit},
 	{"GET", "/v1/units/{unit}/files", access{onUnit, policy.Cat}, getUnitFiles},
 	{"GET", "/v1/units/{unit}/dependencies", access{onUnit, policy.Deps}, getUnitDependencies},
 	{"GET", "/v1/units/{unit}/wait", access{onUnit, policy.Status}, getUnitWait},
+	{"GET", "/v1/units/{unit}/logs", access{onUnit, policy.Logs}, getUnitLogs},
 	{"POST", "/v1/units/{unit}/start", access{onUnit, policy.Start}, postUnit("start")},
 	{"POST", "/v1/units/{unit}/stop", access{onUnit, policy.Stop}, postUnit("stop")},
 	{"POST", "/v1/units/{unit}/restart", access{onUnit, policy.Restart}, postUnit("restart")},
@@ -73,6 +75,8 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", access{kind: filtered}, getOperation},
 	{"GET", "/v1/operations/{id}/events", access{kind: filtered}, getEvents},
 	{"POST", "/v1/operations/{id}/cancel", access{kind: filtered}, postCancel},
+	{"GET", "/v1/doctor", access{host, policy.Status}, getDoctor},
+	{"GET", "/v1/audit", access{host, policy.Audit}, getAudit},
 	{"GET", "/v1/events", access{kind: filtered}, getHostEvents},
 }
 
@@ -102,6 +106,8 @@ func (d *Daemon) handler() http.Handler {
 			}
 			switch reply := reply.(type) {
 			case stream:
+				// The time to read a request would end a reply that lasts longer.
+				_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 				reply(w, r)
 			case ipc.Operation:
 				if r.Method == http.MethodGet {

@@ -44,5 +44,5 @@ func getCanI(d *Daemon, r *http.Request) (any, error) {
 		return nil, badRequest("%s is nothing that is done to %s", verb, q.Target)
 	}
 	decision := d.policy().Decide(d.subjectOf(r.Context()), q)
-	return ipc.Decision{Allowed: decision.Allowed, Default: decision.Default, Rule: decision.Rule, Source: decision.Source, Reason: decision.Reason, Policy: d.policy().Hash()}, nil
+	return ipc.Verdict{Allowed: decision.Allowed, Default: decision.Default, Rule: decision.Rule, Source: decision.Source, Reason: decision.Reason, Policy: d.policy().Hash()}, nil
 }

@@ -25,10 +25,12 @@
 //	GET  /v1/projects/{project}/nginx
 //	POST /v1/projects/{project}/nginx/test
 //	POST /v1/projects/{project}/nginx/reload
+//	GET  /v1/projects/{project}/logs[?service=SERVICE[.N]&unit=&follow=&tail=&since=&until=]  newline-delimited LogLine
 //	GET  /v1/units[?pattern=GLOB]...           those in memory
 //	GET  /v1/units/{unit}[?lines=N]            status, with the last lines of its journal
 //	GET  /v1/units/{unit}/files                the unit file and its drop-ins
 //	GET  /v1/units/{unit}/dependencies[?reverse=true][&all=true]
+//	GET  /v1/units/{unit}/logs[?unit=&follow=&tail=&since=&until=]  newline-delimited LogLine
 //	GET  /v1/units/{unit}/wait[?for=STATE]     answers when it is in the state
 //	POST /v1/units/{unit}/start                UnitRequest, as the following
 //	POST /v1/units/{unit}/stop
@@ -44,6 +46,8 @@
 //	GET  /v1/operations/{id}
 //	GET  /v1/operations/{id}/events            newline-delimited Event
 //	POST /v1/operations/{id}/cancel
+//	GET  /v1/doctor                            list of Finding, as the daemon sees the host
+//	GET  /v1/audit[?since=&user=&limit=]       list of AuditEntry, oldest first
 //	GET  /v1/events[?project=NAME]             newline-delimited HostEvent, from now on
 //
 // Lists and streams hold what the policy lets the caller see.

@@ -336,8 +336,8 @@ type Grant struct {
 	Rate        string   `json:"rate,omitempty"` // "10/1m"
 }
 
-// Decision is whether the caller may do something, and why.
-type Decision struct {
+// Verdict is whether the caller may do something, and why.
+type Verdict struct {
 	Allowed bool   `json:"allowed"`
 	Default bool   `json:"default,omitempty"` // denied, since no rule allows it
 	Rule    string `json:"rule,omitempty"`    // that decided, or comes closest

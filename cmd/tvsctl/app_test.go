@@ -196,7 +196,7 @@ func TestNoArgumentsPanic(t *testing.T) {
 				if !slices.Contains(known, got.status) {
 					t.Errorf("%q exits %d", args, got.status)
 				}
-				if got.status != 0 && got.err == "" {
+				if got.status != 0 && got.err+got.out == "" {
 					t.Errorf("%q exits %d and says nothing", args, got.status)
 				}
 			}

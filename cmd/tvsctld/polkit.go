@@ -29,9 +29,11 @@ func writePolkitRule(args []string, _, stderr io.Writer) int {
 	for _, err := range problems {
 		fmt.Fprintf(stderr, "tvsctld: %v\n", err)
 	}
-	if err := replace(*rule, text); err != nil {
-		fmt.Fprintf(stderr, "tvsctld: cannot write the polkit rule: %v\n", err)
-		return exitFailure
+	for _, path := range []string{*rule, daemon.PolkitCopy} {
+		if err := replace(path, text); err != nil {
+			fmt.Fprintf(stderr, "tvsctld: cannot write the polkit rule: %v\n", err)
+			return exitFailure
+		}
 	}
 	return 0
 }

@@ -51,6 +51,8 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		e.exec(w, parts[1], parts[2])
+	case parts[0] == "containers" && len(parts) == 3 && parts[2] == "logs" && r.FormValue("timestamps") == "1":
+		e.readLogs(w, r, parts[1])
 	case parts[0] == "containers" && len(parts) == 3:
 		e.act(w, r, parts[1], parts[2])
 	case parts[0] == "containers" && r.Method == http.MethodDelete:
