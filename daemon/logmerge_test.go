@@ -74,14 +74,14 @@ func TestMergeOfThePast(t *testing.T) {
 }
 
 func TestMergeWhileFollowing(t *testing.T) {
-	const late = reorderTime / 2
+	const late, slow = reorderTime / 2, 200 * time.Millisecond
 	clock := time.Now()
 	for _, c := range []struct {
 		name string
 		logs [][]said
 		want string
 	}{
-		{"the past comes first, however slow one log is in telling it", [][]said{{{0, 1, "a"}, {0, 5, "e"}, {0, 0, ""}}, {{quietTime / 2, 2, "b"}, {quietTime / 2, 3, "c"}}}, "a b c e"},
+		{"the past comes first, however slow one log is in telling it", [][]said{{{0, 1, "a"}, {0, 5, "e"}, {0, 0, ""}}, {{slow, 2, "b"}, {slow, 3, "c"}}}, "a b c e"},
 		{"one that says nothing is not waited for", [][]said{{{0, 1, "a"}, {time.Second, 3, "c"}}, {{time.Minute, 2, "b"}}}, "a c b"},
 		{"a new line waits for an older one", [][]said{{{0, 0, ""}, {time.Second, 2, "b"}, {time.Second, 9, "i"}}, {{0, 0, ""}, {time.Second + late, 1, "a"}}}, "a b i"},
 		{"but not for long", [][]said{{{0, 0, ""}, {time.Second, 2, "b"}, {time.Second, 9, "i"}}, {{0, 0, ""}, {time.Second + 2*reorderTime, 1, "a"}}}, "b a i"},

@@ -189,6 +189,11 @@ func TestLogsFollowWithoutPast(t *testing.T) {
 	s.Update("tvs-webapp-1", "start", func(c *enginetest.Container) { c.State, c.Started = "running", time.Now() })
 	s.Write("tvs-webapp-1", 1, time.Now(), "new\n")
 	until(t, "the new line comes", func() bool { return got.String() == "webapp-1:new" })
+	// Of a replica that comes all is new.
+	s.Add("webapp", 2, nil)
+	s.Write("tvs-webapp-2", 1, time.Now(), "first\n")
+	s.Update("tvs-webapp-2", "start", func(*enginetest.Container) {})
+	until(t, "the new replica is read", func() bool { return got.String() == "webapp-1:new webapp-2:first" })
 }
 
 // A daemon that is told to end ends what is followed, also for a reader that reads nothing.

@@ -106,8 +106,6 @@ func (d *Daemon) handler() http.Handler {
 			}
 			switch reply := reply.(type) {
 			case stream:
-				// The time to read a request would end a reply that lasts longer.
-				_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 				reply(w, r)
 			case ipc.Operation:
 				if r.Method == http.MethodGet {
