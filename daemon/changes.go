@@ -52,8 +52,14 @@ func (d *Daemon) change(r *http.Request, dryRun bool, kind string, request any) 
 	if err != nil {
 		return nil, err
 	}
+	if err := d.permitBeforehand(r.Context(), j.asks(), dryRun, name); err != nil {
+		return nil, err
+	}
 	p, want, plan, err := d.plan(r.Context(), name, j)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.permitGoals(r.Context(), j.asks(), dryRun, name, want); err != nil {
 		return nil, err
 	}
 	if dryRun {
@@ -143,6 +149,9 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	if o.job.Decided == nil {
+		if err := o.job.within(want); err != nil {
+			return "", err
+		}
 		o.job.settle(p, want)
 		o.update(func(r *ipc.Operation) { r.Summary = want.summary })
 		if err := s.d.state.record(o.snapshot(), &o.job); err != nil {

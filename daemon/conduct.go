@@ -92,7 +92,7 @@ func (d *Daemon) ending() bool {
 
 // leave ends an operation here without an outcome: on disk it is unfinished.
 func (d *Daemon) leave(o *operation) {
-	d.log.notice(eventResumed, fmt.Sprintf("Leaving it to the next start of tvsctld: %s in project %s.", o.snapshot().Summary, o.snapshot().Project), o.fields())
+	d.log.notice(eventResumed, fmt.Sprintf("Leaving it to the next start of tvsctld: %s%s.", o.snapshot().Summary, where(o.snapshot())), o.fields())
 	d.mu.Lock()
 	delete(d.running, o.record.ID)
 	d.mu.Unlock()

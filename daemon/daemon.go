@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"tvsctl/dockerops"
+	"tvsctl/policy"
 	"tvsctl/systemd"
 )
 
@@ -31,6 +32,8 @@ type Config struct {
 	Version    string
 	StateDir   string
 	ProjectDir string        // of NAME.toml files
+	PolicyFile string        // who may do what; without it and PolicyDir the shipped policy
+	PolicyDir  string        // of further *.toml
 	File       string        // of settings, tvsctld.toml; "": none
 	Idle       time.Duration // without anything to do until Run returns, if File says nothing; 0: never
 	IdleGiven  bool          // Idle was asked for, whatever File says
@@ -50,17 +53,19 @@ const (
 type Daemon struct {
 	config   Config
 	engine   *dockerops.Engine
-	units    systemd.Units
+	units    systemd.Units // shares a connection; not to be copied
 	state    *store
 	log      *logbook
 	activity *activity
 	health   *health
 	settings atomic.Pointer[settings]
+	rules    atomic.Pointer[policy.Policy]
+	limiter  policy.Limiter
+	names    names
 	life     context.Context // ends when the daemon stops
 
 	born      time.Time
 	began     chan struct{} // gets a value when an operation begins
-	group     uint32        // whose members may use the socket
 	stopping  chan struct{} // closed when the daemon was told to end
 	guards    sync.WaitGroup
 	guarding  chan struct{} // closed when the guard has looked for the first time
@@ -77,6 +82,7 @@ type Daemon struct {
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
+	lawless  error             // what is wrong with the policy
 	broken   map[string]string // by project: what is wrong with its file
 }
 
@@ -90,6 +96,7 @@ func New(config Config) *Daemon {
 	d.settings.Store(&initial)
 	// What is wrong with it is said, and kept for those who ask.
 	_ = d.configure("the defaults are")
+	_ = d.loadPolicy()
 	d.state.mended = func(unfinished []keptOperation) {
 		d.log.notice(eventState, "The state can be used again.", nil)
 		d.resume(unfinished)
@@ -107,6 +114,7 @@ func New(config Config) *Daemon {
 func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
+	defer d.units.Close()
 	d.life = life
 	d.activity = newActivity(d.idle())
 	go d.health.answer(life, d.passLocks)
@@ -115,7 +123,6 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 		return fmt.Errorf("cannot use the socket: %v", err)
 	}
 	defer socket.Close()
-	d.group = groupOf(listener.Addr().String())
 	d.log.info(eventStarted, fmt.Sprintf("tvsctld %s serves %s.", d.config.Version, listener.Addr()), nil)
 	d.resume(d.state.unfinished())
 	d.activity.begin() // until the guard knows whether there is anything to guard
@@ -290,6 +297,9 @@ func (d *Daemon) problems() []string {
 	defer d.mu.Unlock()
 	if d.misread != nil {
 		list = append(list, d.misread.Error())
+	}
+	if d.lawless != nil {
+		list = append(list, d.lawless.Error())
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.broken)) {
 		list = append(list, d.broken[name])

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,8 +12,8 @@ import (
 )
 
 // findOperation returns a running or recent operation, or a record from the state.
-// An id may be shortened while it is unambiguous.
-func (d *Daemon) findOperation(id string) (*operation, ipc.Operation, error) {
+// An id may be shortened while it is unambiguous among those that the caller may see.
+func (d *Daemon) findOperation(ctx context.Context, id string) (*operation, ipc.Operation, error) {
 	d.mu.Lock()
 	var live []*operation
 	for _, o := range d.running {
@@ -23,12 +24,12 @@ func (d *Daemon) findOperation(id string) (*operation, ipc.Operation, error) {
 	found := map[string]ipc.Operation{}
 	var running *operation
 	for _, record := range d.state.history() {
-		if id != "" && strings.HasPrefix(record.ID, id) {
+		if id != "" && strings.HasPrefix(record.ID, id) && d.showsOperation(ctx, record) {
 			found[record.ID] = record
 		}
 	}
 	for _, o := range live {
-		if record := o.snapshot(); id != "" && strings.HasPrefix(record.ID, id) {
+		if record := o.snapshot(); id != "" && strings.HasPrefix(record.ID, id) && d.showsOperation(ctx, record) {
 			found[record.ID], running = record, o
 		}
 	}

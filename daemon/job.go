@@ -9,6 +9,7 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/policy"
 )
 
 // job is what an operation has to do, in a form that outlives the daemon: what was
@@ -16,6 +17,11 @@ import (
 type job struct {
 	Kind    string          `json:"kind"` // a key of kinds
 	Request json.RawMessage `json:"request,omitempty"`
+
+	// Audit says who asked, and by which rule it was allowed. No rule that did allows
+	// more than Most replicas of a service; 0: any number.
+	Audit fields `json:"audit,omitempty"`
+	Most  int    `json:"most,omitempty"`
 
 	// Decided is set, and on disk, before the first side effect.
 	Decided *decided `json:"decided,omitempty"`
@@ -57,6 +63,25 @@ func (j job) verb() string {
 		return "scale"
 	}
 	return j.Kind
+}
+
+// asks is the verb that the policy has for it.
+func (j job) asks() policy.Verb {
+	if j.Kind == "reload" {
+		return policy.NginxReload
+	}
+	return policy.Verb(j.verb())
+}
+
+// within refuses more replicas than were allowed: what is relative to what is there can
+// have come to more since.
+func (j job) within(want intent) error {
+	for name, goal := range want.request.Goals {
+		if j.Most > 0 && goal.Running && goal.Count > j.Most {
+			return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot %s: rule %s allows %d replicas of %s at most", want.summary, j.Audit["TVS_RULE"], j.Most, name)}
+		}
+	}
+	return nil
 }
 
 // change makes of a job the change that it is.
@@ -105,6 +130,11 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, true
+		if kept.Job.Kind == unitKind && d.state.usable() == nil {
+			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
+			d.admitUnit(o)
+			continue
+		}
 		if d.state.usable() != nil || kinds[kept.Job.Kind] == nil {
 			d.abandon(o)
 			continue

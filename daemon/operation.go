@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -170,8 +171,22 @@ func (o *operation) logStep(s ipc.Step) {
 
 func (o *operation) fields() fields {
 	r := &o.record
-	return fields{"TVS_OPERATION": r.ID, "TVS_PROJECT": r.Project, "TVS_VERB": r.Verb,
+	f := fields{"TVS_OPERATION": r.ID, "TVS_VERB": r.Verb,
 		"TVS_UID": strconv.FormatUint(uint64(r.UID), 10), "TVS_USER": r.User}
+	if r.Unit != "" {
+		f["TVS_UNIT"] = r.Unit
+	} else {
+		f["TVS_PROJECT"] = r.Project
+	}
+	for key, value := range o.job.Audit {
+		if f[key] == "" {
+			f[key] = value
+		}
+	}
+	if f["TVS_TARGET"] == "" { // nobody asked for it
+		f["TVS_TARGET"] = cmp.Or(r.Unit, r.Project)
+	}
+	return f
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s" }
@@ -195,6 +210,9 @@ const stateHint = "nothing was changed; make room or mend the state directory; w
 // returns at once, when the request is on disk.
 func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j job) (ipc.Operation, error) {
 	who, _ := peerOf(ctx)
+	if j.Audit, j.Most = asked(ctx); j.Audit == nil && !who.itself {
+		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeInternal, Message: "cannot " + summary + ": nobody has decided on it"}
+	}
 	o := newOperation(d.log, newRecord(s.name, verb, summary, who), j)
 	if n := len(d.runningIn(s.name)); n >= maxQueued {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of project %s wait already", summary, n, s.name),

@@ -107,7 +107,7 @@ func TestFindOperation(t *testing.T) {
 	live.record.ID = "bb33"
 	d.running["bb33"] = live
 	for id, want := range map[string]string{"aa11": "aa11", "aa1": "aa11", "b": "bb33", "aa": "", "": "", "zz": "", "aa111": ""} {
-		o, record, err := d.findOperation(id)
+		o, record, err := d.findOperation(withPeer(t.Context(), peer{itself: true}), id)
 		if (err == nil) != (want != "") || record.ID != want || (o != nil) != (want == "bb33") {
 			t.Errorf("%q: %+v, %v", id, record, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tvsctl/ipc"
+	"tvsctl/policy"
 )
 
 // getOperations lists the kept operations, newest first and without their steps.
@@ -15,7 +16,10 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 	project := r.URL.Query().Get("project")
 	list := []ipc.Operation{}
 	for _, record := range slices.Backward(d.state.history()) {
-		if project != "" && record.Project != project {
+		if project != "" && record.Project != project || !d.showsOperation(r.Context(), record) {
+			continue
+		}
+		if record.Unit != "" && !d.seesUnit(r.Context(), record.Unit) {
 			continue
 		}
 		d.mu.Lock()
@@ -32,14 +36,22 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 
 // found is an operation that was asked for: a read, not a change, so no 202.
 func getOperation(d *Daemon, r *http.Request) (any, error) {
-	_, record, err := d.findOperation(r.PathValue("id"))
+	_, record, err := d.findOperation(r.Context(), r.PathValue("id"))
 	return record, err
 }
 
 // postCancel cancels an operation: one that waits does not begin, one that runs is
 // taken back, or completes when nginx has been given its outcome already.
 func postCancel(d *Daemon, r *http.Request) (any, error) {
-	o, record, err := d.findOperation(r.PathValue("id"))
+	o, record, err := d.findOperation(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if record.Unit != "" {
+		err = d.allowUnit(r.Context(), policy.Cancel, record.Unit)
+	} else {
+		err = d.permitPart(r.Context(), policy.Cancel, record.Project)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +59,14 @@ func postCancel(d *Daemon, r *http.Request) (any, error) {
 		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot cancel operation %s: it has ended", record.ID)}
 	}
 	who, _ := peerOf(r.Context())
-	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s in project %s.", who.name(), record.Summary, record.Project), o.fields())
+	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), o.fields())
 	o.cancel(fmt.Errorf("canceled by %s", who.name()))
 	return o.snapshot(), nil
 }
 
 // getEvents streams an operation's events from the first on, and follows it to its end.
 func getEvents(d *Daemon, r *http.Request) (any, error) {
-	o, record, err := d.findOperation(r.PathValue("id"))
+	o, record, err := d.findOperation(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +128,10 @@ func getHostEvents(d *Daemon, r *http.Request) (any, error) {
 				if !open {
 					return
 				}
-				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project {
+				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project || !d.showsEvent(r.Context(), entry) {
+					continue
+				}
+				if unit := entry.Fields["TVS_UNIT"]; unit != "" && !d.seesUnit(r.Context(), unit) {
 					continue
 				}
 				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))

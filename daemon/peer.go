@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -71,19 +70,6 @@ func (p peer) name() string {
 		return u.Username
 	}
 	return id
-}
-
-// in reports whether the peer is in a group, by its primary or another one.
-func (p peer) in(group uint32) bool { return p.GID == group || slices.Contains(p.Groups, group) }
-
-// groupOf returns the group that a socket's file belongs to, whose members may use
-// it; without a file it is root's.
-func groupOf(path string) uint32 {
-	var stat unix.Stat_t
-	if err := unix.Stat(path, &stat); err != nil {
-		return 0
-	}
-	return stat.Gid
 }
 
 type peerKey struct{}

@@ -29,7 +29,8 @@ func (d *Daemon) reloads(ctx context.Context) {
 func (d *Daemon) reload() {
 	d.activity.begin()
 	defer d.activity.end()
-	if d.configure("what was in force before stays") == nil {
+	ruled := d.loadPolicy() == nil
+	if d.configure("what was in force before stays") == nil && ruled {
 		d.activity.setIdle(d.idle())
 		d.log.notice(eventReloaded, "tvsctld has read its configuration again.", nil)
 	}

@@ -1,11 +1,11 @@
 package daemon
 
 import (
-	"fmt"
 	"net/http"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/policy"
 )
 
 func postRollout(d *Daemon, r *http.Request) (any, error) {
@@ -14,18 +14,6 @@ func postRollout(d *Daemon, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return d.replacement(r, request.DryRun, "rollout", request)
-}
-
-// mayUse refuses an image of another repository to all but root: it would run with what
-// the service may do.
-func mayUse(r *http.Request, want decision, image string) error {
-	who, known := peerOf(r.Context())
-	now := dockerops.Repository(want.rollout.From.Config.Image)
-	if image == "" || known && who.privileged() || dockerops.Repository(image) == now {
-		return nil
-	}
-	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot roll out %s to %s: only root may give it an image other than %s:TAG", want.rollout.Service, image, now),
-		Hint: "ask the administrator of this host"}
 }
 
 func postRestart(d *Daemon, r *http.Request) (any, error) {
@@ -52,6 +40,17 @@ func postContinue(d *Daemon, r *http.Request) (any, error) {
 	return d.replacement(r, request.DryRun, "continue", request)
 }
 
+// asks is what the policy is asked about it. An image of another repository is another
+// program, which would run with what the service may do.
+func (want decision) asks(verb policy.Verb, project string, request any) policy.Request {
+	q := policy.Request{Verb: verb, Target: policy.Target{Project: project, Service: want.rollout.Service}}
+	if rollout, is := request.(ipc.RolloutRequest); is {
+		q.Image = rollout.Image
+		q.OwnRepository = dockerops.Repository(rollout.Image) == dockerops.Repository(want.rollout.From.Config.Image)
+	}
+	return q
+}
+
 // replacement answers a request that replaces replicas.
 func (d *Daemon) replacement(r *http.Request, dryRun bool, kind string, request any) (any, error) {
 	name, err := d.projectOf(r)
@@ -62,14 +61,20 @@ func (d *Daemon) replacement(r *http.Request, dryRun bool, kind string, request 
 	if err != nil {
 		return nil, err
 	}
+	if err := d.permitBeforehand(r.Context(), j.asks(), dryRun, name); err != nil {
+		return nil, err
+	}
 	p, want, err := d.decideRollout(r.Context(), name, j)
 	if err != nil {
 		return nil, err
 	}
-	if request, is := request.(ipc.RolloutRequest); is {
-		if err := mayUse(r, want, request.Image); err != nil {
-			return nil, err
-		}
+	if dryRun {
+		err = d.permitPlan(r.Context(), name, []string{want.rollout.Service})
+	} else {
+		err = d.permit(r.Context(), want.asks(j.asks(), name, request))
+	}
+	if err != nil {
+		return nil, err
 	}
 	if dryRun {
 		steps := []ipc.Step{}

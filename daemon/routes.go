@@ -7,22 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
-)
-
-// access says who may use a route. The socket's mode lets only root and its group
-// connect; a mode that somebody loosened does not let more in.
-type access int
-
-const (
-	accessNone    access = iota // nobody; what a route has that forgot to say
-	accessMembers               // root and the socket's group, tvs
-	accessRoot                  // root
+	"tvsctl/policy"
 )
 
 type handler func(d *Daemon, r *http.Request) (reply any, err error)
@@ -38,30 +30,47 @@ type route struct {
 
 // routes is the whole API; ipc/doc.go describes it.
 var routes = []route{
-	{"GET", "/v1/version", accessMembers, getVersion},
-	{"GET", "/v1/projects", accessMembers, getProjects},
-	{"GET", "/v1/projects/{project}", accessMembers, getStatus},
-	{"POST", "/v1/projects/{project}/scale", accessMembers, postScale},
-	{"POST", "/v1/projects/{project}/adjust", accessMembers, postAdjust},
-	{"POST", "/v1/projects/{project}/reset", accessMembers, postReset},
-	{"POST", "/v1/projects/{project}/start", accessMembers, postStart},
-	{"POST", "/v1/projects/{project}/stop", accessMembers, postStop},
-	{"POST", "/v1/projects/{project}/rollout", accessMembers, postRollout},
-	{"POST", "/v1/projects/{project}/rollout/continue", accessMembers, postContinue},
-	{"POST", "/v1/projects/{project}/rollback", accessMembers, postRollback},
-	{"POST", "/v1/projects/{project}/restart", accessMembers, postRestart},
-	{"POST", "/v1/projects/{project}/up", accessMembers, postUp},
-	{"POST", "/v1/projects/{project}/down", accessMembers, postDown},
-	{"PUT", "/v1/projects/{project}/declaration", accessRoot, putDeclaration},
-	{"GET", "/v1/projects/{project}/override", accessMembers, getOverride},
-	{"GET", "/v1/projects/{project}/nginx", accessMembers, getNginx},
-	{"POST", "/v1/projects/{project}/nginx/test", accessMembers, postNginxTest},
-	{"POST", "/v1/projects/{project}/nginx/reload", accessMembers, postNginxReload},
-	{"GET", "/v1/operations", accessMembers, getOperations},
-	{"GET", "/v1/operations/{id}", accessMembers, getOperation},
-	{"GET", "/v1/operations/{id}/events", accessMembers, getEvents},
-	{"POST", "/v1/operations/{id}/cancel", accessMembers, postCancel},
-	{"GET", "/v1/events", accessMembers, getHostEvents},
+	{"GET", "/v1/version", access{kind: open}, getVersion},
+	{"GET", "/v1/whoami", access{kind: open}, getWhoami},
+	{"GET", "/v1/can-i", access{kind: open}, getCanI},
+	{"GET", "/v1/projects", access{kind: filtered}, getProjects},
+	{"GET", "/v1/projects/{project}", access{partly, policy.Status}, getStatus},
+	{"POST", "/v1/projects/{project}/scale", access{partly, policy.Scale}, postScale},
+	{"POST", "/v1/projects/{project}/adjust", access{partly, policy.Scale}, postAdjust},
+	{"POST", "/v1/projects/{project}/reset", access{partly, policy.Reset}, postReset},
+	{"POST", "/v1/projects/{project}/start", access{partly, policy.Start}, postStart},
+	{"POST", "/v1/projects/{project}/stop", access{partly, policy.Stop}, postStop},
+	{"POST", "/v1/projects/{project}/rollout", access{partly, policy.Rollout}, postRollout},
+	{"POST", "/v1/projects/{project}/rollout/continue", access{partly, policy.Continue}, postContinue},
+	{"POST", "/v1/projects/{project}/rollback", access{partly, policy.Rollback}, postRollback},
+	{"POST", "/v1/projects/{project}/restart", access{partly, policy.Restart}, postRestart},
+	{"POST", "/v1/projects/{project}/up", access{whole, policy.Up}, postUp},
+	{"POST", "/v1/projects/{project}/down", access{whole, policy.Down}, postDown},
+	{"PUT", "/v1/projects/{project}/declaration", access{whole, policy.Declare}, putDeclaration},
+	{"GET", "/v1/projects/{project}/override", access{whole, policy.Override}, getOverride},
+	{"GET", "/v1/projects/{project}/nginx", access{whole, policy.Status}, getNginx},
+	{"POST", "/v1/projects/{project}/nginx/test", access{whole, policy.NginxTest}, postNginxTest},
+	{"POST", "/v1/projects/{project}/nginx/reload", access{whole, policy.NginxReload}, postNginxReload},
+	{"GET", "/v1/units", access{kind: filtered}, getUnits},
+	{"GET", "/v1/units/{unit}", access{onUnit, policy.Status}, getUnit},
+	{"GET", "/v1/units/{unit}/files", access{onUnit, policy.Cat}, getUnitFiles},
+	{"GET", "/v1/units/{unit}/dependencies", access{onUnit, policy.Deps}, getUnitDependencies},
+	{"GET", "/v1/units/{unit}/wait", access{onUnit, policy.Status}, getUnitWait},
+	{"POST", "/v1/units/{unit}/start", access{onUnit, policy.Start}, postUnit("start")},
+	{"POST", "/v1/units/{unit}/stop", access{onUnit, policy.Stop}, postUnit("stop")},
+	{"POST", "/v1/units/{unit}/restart", access{onUnit, policy.Restart}, postUnit("restart")},
+	{"POST", "/v1/units/{unit}/reload", access{onUnit, policy.Reload}, postUnit("reload")},
+	{"POST", "/v1/units/{unit}/isolate", access{onUnit, policy.Isolate}, postUnitIsolate},
+	{"POST", "/v1/units/{unit}/reset-failed", access{onUnit, policy.ResetFailed}, postUnitReset},
+	{"POST", "/v1/units/{unit}/enable", access{onUnit, policy.Enable}, postUnitFile("enable")},
+	{"POST", "/v1/units/{unit}/disable", access{onUnit, policy.Disable}, postUnitFile("disable")},
+	{"POST", "/v1/units/{unit}/mask", access{onUnit, policy.Mask}, postUnitFile("mask")},
+	{"POST", "/v1/units/{unit}/unmask", access{onUnit, policy.Unmask}, postUnitFile("unmask")},
+	{"GET", "/v1/operations", access{kind: filtered}, getOperations},
+	{"GET", "/v1/operations/{id}", access{kind: filtered}, getOperation},
+	{"GET", "/v1/operations/{id}/events", access{kind: filtered}, getEvents},
+	{"POST", "/v1/operations/{id}/cancel", access{kind: filtered}, postCancel},
+	{"GET", "/v1/events", access{kind: filtered}, getHostEvents},
 }
 
 // requestDeadline bounds what a request waits for: an engine that hangs must not
@@ -75,6 +84,7 @@ func (d *Daemon) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range routes {
 		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) {
+			r = r.WithContext(withGranted(r.Context()))
 			if err := d.allow(route, r); err != nil {
 				d.fail(w, r, err)
 				return
@@ -109,24 +119,9 @@ func (d *Daemon) handler() http.Handler {
 	return mux
 }
 
-func (d *Daemon) allow(route route, r *http.Request) error {
-	p, known := peerOf(r.Context())
-	switch {
-	case known && p.privileged() && route.access != accessNone:
-		return nil
-	case known && route.access == accessMembers && p.in(d.group):
-		return nil
-	case route.access == accessMembers:
-		return &ipc.Error{Code: ipc.CodeForbidden, Message: "you are neither root nor in the group of the socket",
-			Hint: "as root: usermod -aG tvs YOUR-NAME, then log in again"}
-	}
-	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("%s %q is for root", r.Method, r.URL.Path),
-		Hint: "ask the administrator of this host"}
-}
-
 func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refusal := describeError(err)
-	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet {
+	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet && !denied(r.Context()) {
 		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message),
 			fields{"TVS_UID": strconv.FormatUint(uint64(p.UID), 10), "TVS_ERROR": string(refusal.Code)})
 	}
@@ -185,6 +180,7 @@ func (d *Daemon) onlyProject(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	projects = slices.DeleteFunc(projects, func(p ipc.ProjectSummary) bool { return !d.sees(r.Context(), p.Name) })
 	switch len(projects) {
 	case 1:
 		return projects[0].Name, nil

@@ -24,8 +24,15 @@ func TestRoutesAreComplete(t *testing.T) {
 			t.Errorf("%s is there twice", key)
 		}
 		seen[key] = true
-		if r.access != accessMembers && r.access != accessRoot {
-			t.Errorf("%s is for nobody", key)
+		_, known := r.access.verb.Info()
+		if r.access.kind == 0 || known != (r.access.kind == whole || r.access.kind == partly || r.access.kind == onUnit || r.access.kind == host) {
+			t.Errorf("%s has no access rule", key)
+		}
+		if onOne := strings.Contains(r.path, "{unit}"); onOne != (r.access.kind == onUnit) {
+			t.Errorf("%s: its access is not about what its path is about", key)
+		}
+		if inProject := strings.Contains(r.path, "{project}"); inProject != (r.access.kind == whole || r.access.kind == partly) {
+			t.Errorf("%s: its access is not about what its path is about", key)
 		}
 		if r.handle == nil || !strings.HasPrefix(r.path, "/v1/") {
 			t.Errorf("%s is incomplete", key)
@@ -52,36 +59,6 @@ func TestRoutesAreDocumented(t *testing.T) {
 	slices.Sort(served)
 	if !slices.Equal(documented, served) {
 		t.Errorf("ipc/doc.go has\n%s\nthe table\n%s", strings.Join(documented, "\n"), strings.Join(served, "\n"))
-	}
-}
-
-func TestAllow(t *testing.T) {
-	request := httptest.NewRequest("GET", "/v1/x", nil)
-	as := func(uid uint32, groups ...uint32) *http.Request {
-		return request.WithContext(withPeer(t.Context(), peer{UID: uid, GID: uid, Groups: groups}))
-	}
-	const stranger = 12345 // neither root nor who runs the test
-	d := &Daemon{group: 990}
-	for _, c := range []struct {
-		name    string
-		access  access
-		request *http.Request
-		allowed bool
-	}{
-		{"a member", accessMembers, as(stranger, 27, 990), true},
-		{"one whose primary group it is", accessMembers, as(990), true},
-		{"another", accessMembers, as(stranger, 27), false},
-		{"root", accessMembers, as(0), true},
-		{"a member where root is asked for", accessRoot, as(stranger, 990), false},
-		{"root where root is asked for", accessRoot, as(0), true},
-		{"a route that forgot to say", accessNone, as(0), false},
-		{"nobody knows who", accessMembers, request, false},
-		{"nobody knows who, for root", accessRoot, request, false},
-	} {
-		err := d.allow(route{method: "GET", access: c.access}, c.request)
-		if (err == nil) != c.allowed || err != nil && describeError(err).Code != ipc.CodeForbidden {
-			t.Errorf("%s: %v", c.name, err)
-		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
 	"tvsctl/nginx"
+	"tvsctl/policy"
 )
 
 func getVersion(d *Daemon, r *http.Request) (any, error) {
@@ -30,7 +31,10 @@ func getVersion(d *Daemon, r *http.Request) (any, error) {
 	return v, nil
 }
 
-func getProjects(d *Daemon, r *http.Request) (any, error) { return d.listProjects(r.Context()) }
+func getProjects(d *Daemon, r *http.Request) (any, error) {
+	list, err := d.listProjects(r.Context())
+	return slices.DeleteFunc(list, func(p ipc.ProjectSummary) bool { return !d.sees(r.Context(), p.Name) }), err
+}
 
 // listProjects returns the projects that have containers or are declared.
 func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error) {
@@ -52,14 +56,17 @@ func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error)
 	return list, nil
 }
 
+// toldStatus is a status with its encoding.
+type toldStatus struct {
+	status ipc.Status
+	text   json.RawMessage
+}
+
 // getStatus is what is asked most, and by many at once: they share an observation, and
 // its encoding.
 func getStatus(d *Daemon, r *http.Request) (any, error) {
-	return d.statuses.ask(r.Context(), r.PathValue("project"), func(ctx context.Context) (any, error) {
-		name, err := d.projectOf(r.WithContext(ctx))
-		if err != nil {
-			return nil, err
-		}
+	name := r.PathValue("project")
+	told, err := d.statuses.ask(r.Context(), name, func(ctx context.Context) (any, error) {
 		p, host, err := d.observe(ctx, name)
 		if err != nil {
 			return nil, err
@@ -67,9 +74,37 @@ func getStatus(d *Daemon, r *http.Request) (any, error) {
 		if _, declared, _ := d.files(p); p.Empty() && !declared {
 			return nil, unknownProject(name)
 		}
-		text, err := json.Marshal(d.status(ctx, p, host))
-		return json.RawMessage(text), err
+		status := d.status(ctx, p, host)
+		text, err := json.Marshal(status)
+		return toldStatus{status, text}, err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return d.narrowed(r.Context(), told.(toldStatus)), nil
+}
+
+// narrowed leaves of a status the services that the caller may see.
+func (d *Daemon) narrowed(ctx context.Context, told toldStatus) any {
+	who := d.subjectOf(ctx)
+	hidden := func(service string) bool {
+		return !d.policy().Sees(who, policy.Target{Project: told.status.Project, Service: service})
+	}
+	if !slices.ContainsFunc(told.status.Services, func(s ipc.Service) bool { return hidden(s.Name) }) {
+		return told.text
+	}
+	status := told.status // which others read: nothing in it is written to
+	status.Services, status.Nginx = []ipc.Service{}, []ipc.Nginx{}
+	for _, s := range told.status.Services {
+		if !hidden(s.Name) {
+			status.Services = append(status.Services, s)
+		}
+	}
+	for _, n := range told.status.Nginx {
+		n.Upstreams = slices.DeleteFunc(slices.Clone(n.Upstreams), func(u ipc.Upstream) bool { return hidden(u.Service) })
+		status.Nginx = append(status.Nginx, n)
+	}
+	return status
 }
 
 // status describes a project that was just observed.

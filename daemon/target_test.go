@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"encoding/json"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,34 +45,6 @@ func TestRolloutRefusals(t *testing.T) {
 	}
 	if got := s.Calls()[calls:]; strings.Contains(strings.Join(got, " "), "webapp") || len(s.d.state.history()) != 0 || len(s.kept().Rollouts) != 0 {
 		t.Errorf("calls %q", got)
-	}
-}
-
-// Only root gives a service an image of another repository.
-func TestMayUse(t *testing.T) {
-	id, other := "sha256:"+strings.Repeat("0", 64), "sha256:"+strings.Repeat("1", 64)
-	for _, c := range []struct {
-		now, image string
-		may        bool
-	}{
-		{"app:1", "", true}, {"app:1", "app:2", true}, {"app:1", "app@" + id, true}, {"app:1", "ap:1", false},
-		{"app:1", "evil/app:1", false}, {"app:1", "registry:5000/app:1", false}, {"app:1", id, false}, {id, id, true}, {id, other, false},
-		{"registry:5000/app:1", "registry:5000/app:2", true}, {"registry:5000/app:1", "registry:5001/app:1", false},
-	} {
-		want := decision{rollout: &rollout{From: &dockerops.Spec{}}}
-		if err := json.Unmarshal([]byte(`{"config": {"Image": "`+c.now+`"}}`), want.rollout.From); err != nil {
-			t.Fatal(err)
-		}
-		for who, may := range map[uint32]bool{0: true, 4000000000: c.may} {
-			r := httptest.NewRequest("POST", "/", nil)
-			err := mayUse(r.WithContext(withPeer(r.Context(), peer{UID: who})), want, c.image)
-			if may != (err == nil) || err != nil && describeError(err).Code != ipc.CodeForbidden {
-				t.Errorf("%d, from %s to %q: %v", who, c.now, c.image, err)
-			}
-		}
-		if err := mayUse(httptest.NewRequest("POST", "/", nil), want, c.image); c.may != (err == nil) {
-			t.Errorf("somebody unknown, from %s to %q: %v", c.now, c.image, err)
-		}
 	}
 }
 

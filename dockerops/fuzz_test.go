@@ -14,7 +14,7 @@ func FuzzLabels(f *testing.F) {
 	f.Add("webapp:8080, api:3000", "/etc/nginx/upstreams", "1", "8", "30s", "1m30s", "0s", `(?i)instance: ([a-z0-9]+)`)
 	f.Add("", "", "", "", "", "", "", "")
 	f.Add("webapp:0,:80", "upstreams", "-1", "65536", "-1s", "61m", "1e9h", "(")
-	f.Add("web app:80", "/a\nb", "0x10", "+1", "9223372036854775807ns", "1h", "1h0m0.000000001s", `\`)
+	f.Add("web app:80", "/a\nb", "0x10", "+1", "9223372036854775807ns", "1h", "1h0m0.000000001s", "[\n\x8d")
 	f.Fuzz(func(t *testing.T, balances, dir, least, most, drain, ready, settle, match string) {
 		labels := map[string]string{labelNginx: balances, labelUpstreams: dir, labelMin: least, labelMax: most,
 			labelDrain: drain, labelReadyTimeout: ready, labelSettle: settle, labelMatch: match}

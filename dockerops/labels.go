@@ -1,8 +1,10 @@
 package dockerops
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,11 +85,15 @@ func readSettings(labels map[string]string) Settings {
 		labelReadyTimeout: func(v string) (err error) { s.ReadyTimeout, err = parseDuration(v, 0); return },
 		labelSettle:       func(v string) (err error) { s.Settle, err = parseDuration(v, DefaultSettle); return },
 		labelMatch: func(v string) error {
-			_, err := regexp.Compile(v)
-			if err == nil {
-				s.Match = v
+			if _, err := regexp.Compile(v); err != nil {
+				// Not the error's own text: the expression in it can have many lines.
+				if wrong, ok := errors.AsType[*syntax.Error](err); ok {
+					return fmt.Errorf("%q is not a regular expression: %s", v, wrong.Code)
+				}
+				return fmt.Errorf("%q is not a regular expression", v)
 			}
-			return err
+			s.Match = v
+			return nil
 		},
 	} {
 		if v, ok := labels[key]; ok {

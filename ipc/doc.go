@@ -2,6 +2,8 @@
 // over a Unix domain socket, resources under /v1/.
 //
 //	GET  /v1/version
+//	GET  /v1/whoami                            Whoami
+//	GET  /v1/can-i[?verb=VERB&project=NAME&service=NAME&unit=NAME&image=REF&replicas=N]  Decision
 //	GET  /v1/projects
 //	GET  /v1/projects/{project}                status of one project
 //	POST /v1/projects/{project}/scale          ScaleRequest
@@ -20,11 +22,30 @@
 //	GET  /v1/projects/{project}/nginx
 //	POST /v1/projects/{project}/nginx/test
 //	POST /v1/projects/{project}/nginx/reload
+//	GET  /v1/units[?pattern=GLOB]...           those in memory
+//	GET  /v1/units/{unit}[?lines=N]            status, with the last lines of its journal
+//	GET  /v1/units/{unit}/files                the unit file and its drop-ins
+//	GET  /v1/units/{unit}/dependencies[?reverse=true][&all=true]
+//	GET  /v1/units/{unit}/wait[?for=STATE]     answers when it is in the state
+//	POST /v1/units/{unit}/start                UnitRequest, as the following
+//	POST /v1/units/{unit}/stop
+//	POST /v1/units/{unit}/restart
+//	POST /v1/units/{unit}/reload
+//	POST /v1/units/{unit}/isolate              with dry_run answers UnitIsolation
+//	POST /v1/units/{unit}/reset-failed
+//	POST /v1/units/{unit}/enable
+//	POST /v1/units/{unit}/disable
+//	POST /v1/units/{unit}/mask
+//	POST /v1/units/{unit}/unmask
 //	GET  /v1/operations[?project=NAME]
 //	GET  /v1/operations/{id}
 //	GET  /v1/operations/{id}/events            newline-delimited Event
 //	POST /v1/operations/{id}/cancel
 //	GET  /v1/events[?project=NAME]             newline-delimited HostEvent, from now on
+//
+// Lists and streams hold what the policy lets the caller see.
+//
+// {unit} is a unit's name, completed as systemctl does: nginx is nginx.service.
 //
 // {project} may be "-", which means the only project of the host.
 //

@@ -52,6 +52,16 @@ const (
 	CodeCanceled Code = "canceled"
 	// CodeForbidden means that the caller may not do this.
 	CodeForbidden Code = "forbidden"
+	// CodeUnknownUnit names a unit that systemd does not know.
+	CodeUnknownUnit Code = "unknown-unit"
+	// CodeUnitFailed means that a unit did not become what it was to become: the message
+	// says why, the detail has its last journal lines.
+	CodeUnitFailed Code = "unit-failed"
+	// CodeUnitRefused means that systemd does not do this with the unit: it is masked, has
+	// nothing to reload, may not be isolated or started by hand.
+	CodeUnitRefused Code = "unit-refused"
+	// CodeSystemd means that the service manager cannot be reached over D-Bus.
+	CodeSystemd Code = "systemd-unavailable"
 	// CodeUnreachable is made by the client: nothing listens on the socket.
 	CodeUnreachable Code = "unreachable"
 )
@@ -99,6 +109,10 @@ var table = map[Code]struct{ http, exit int }{
 	CodeBusy:             {http.StatusTooManyRequests, ExitConflict},
 	CodeCanceled:         {http.StatusConflict, ExitCanceled},
 	CodeForbidden:        {http.StatusForbidden, ExitForbidden},
+	CodeUnknownUnit:      {http.StatusNotFound, ExitUnknown},
+	CodeUnitFailed:       {http.StatusInternalServerError, ExitFailure},
+	CodeUnitRefused:      {http.StatusConflict, ExitFailure},
+	CodeSystemd:          {http.StatusServiceUnavailable, ExitFailure},
 	CodeUnreachable:      {http.StatusServiceUnavailable, ExitUnreachable},
 }
 

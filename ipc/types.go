@@ -252,9 +252,10 @@ func (s OperationState) Finished() bool {
 // Operation is one change, from request to outcome.
 type Operation struct {
 	ID      string         `json:"id"`
-	Project string         `json:"project"`
-	Verb    string         `json:"verb"`    // scale, start, up, …
-	Summary string         `json:"summary"` // "scale webapp from 1 to 3"
+	Project string         `json:"project"`        // empty for a change of a unit
+	Unit    string         `json:"unit,omitempty"` // the unit that is changed
+	Verb    string         `json:"verb"`           // scale, start, up, …
+	Summary string         `json:"summary"`        // "scale webapp from 1 to 3"
 	User    string         `json:"user"`
 	UID     uint32         `json:"uid"`
 	State   OperationState `json:"state"`
@@ -306,4 +307,41 @@ type HostEvent struct {
 	Message string    `json:"message"` // a sentence
 	// Fields are those of the journal entry, TVS_PROJECT and TVS_OPERATION among them.
 	Fields map[string]string `json:"fields,omitempty"`
+}
+
+// Whoami is who the caller is to the daemon, and what the policy gives it.
+type Whoami struct {
+	User   string   `json:"user"`
+	UID    uint32   `json:"uid"`
+	GIDs   []uint32 `json:"gids"`
+	Groups []string `json:"groups"`
+	Policy string   `json:"policy"` // names the rules in force: the same rules, the same name
+	Files  []string `json:"files"`  // that they are from
+	Grants []Grant  `json:"grants"`
+}
+
+// Grant is one rule that is about the caller. Patterns are globs.
+type Grant struct {
+	Rule        string   `json:"rule"`
+	Source      string   `json:"source,omitempty"` // FILE:LINE
+	Through     string   `json:"through"`          // "user ann", "group tvs"
+	Effect      string   `json:"effect"`           // allow or deny
+	Role        string   `json:"role,omitempty"`
+	Verbs       []string `json:"verbs,omitempty"` // none: all of the role
+	Projects    []string `json:"projects,omitempty"`
+	Services    []string `json:"services,omitempty"` // none: all of the projects
+	Units       []string `json:"units,omitempty"`
+	Images      []string `json:"images,omitempty"`
+	MaxReplicas int      `json:"max_replicas,omitempty"`
+	Rate        string   `json:"rate,omitempty"` // "10/1m"
+}
+
+// Decision is whether the caller may do something, and why.
+type Decision struct {
+	Allowed bool   `json:"allowed"`
+	Default bool   `json:"default,omitempty"` // denied, since no rule allows it
+	Rule    string `json:"rule,omitempty"`    // that decided, or comes closest
+	Source  string `json:"source,omitempty"`  // FILE:LINE
+	Reason  string `json:"reason"`
+	Policy  string `json:"policy"`
 }

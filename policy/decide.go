@@ -94,9 +94,12 @@ type Request struct {
 // Decision says whether a request is allowed, and why.
 type Decision struct {
 	Allowed bool
+	// Default says that no rule decided: nothing allows the request, and nothing denies
+	// it explicitly.
+	Default bool
 	// Rule is the name of the rule that decided, "#3" for the third of its file where it
-	// has none, "root" or "tvsctld" for who is under no rule. When nothing allows the
-	// request it is the rule that comes closest, or "".
+	// has none, "root" or "tvsctld" for who is under no rule. By default it is the rule
+	// that comes closest to allowing the request, or "".
 	Rule string
 	// Source is the file and line of that rule, as /etc/tvsctld/policy.toml:12.
 	Source string
@@ -121,14 +124,14 @@ func (p *Policy) Decide(s Subject, q Request) Decision {
 // that allows, too.
 func (p *Policy) decide(s Subject, q Request, wait func(*rule) time.Duration) (Decision, *rule) {
 	if s.kind == nobody {
-		return Decision{Reason: "it is not known who asks"}, nil
+		return Decision{Default: true, Reason: "it is not known who asks"}, nil
 	}
 	if name, ok := s.everything(); ok {
 		return Decision{Allowed: true, Rule: name, Reason: name + " may do everything"}, nil
 	}
 	info, known := q.Verb.Info()
 	if known && !info.Suits(q.Target) {
-		return Decision{Reason: fmt.Sprintf("%s is not for %s", q.Verb, kindOf(q.Target))}, nil
+		return Decision{Default: true, Reason: fmt.Sprintf("%s is not for %s", q.Verb, kindOf(q.Target))}, nil
 	}
 	for _, r := range p.rules {
 		if r.deny && r.names(s) != "" && r.holds(q.Verb) && r.touches(q.Target) {
@@ -159,10 +162,10 @@ func (p *Policy) decide(s Subject, q Request, wait func(*rule) time.Duration) (D
 		}
 	}
 	if closest == nil {
-		return Decision{Reason: fmt.Sprintf("no rule allows %s or a group of theirs anything", s)}, nil
+		return Decision{Default: true, Reason: fmt.Sprintf("no rule allows %s or a group of theirs anything", s)}, nil
 	}
 	d := closest.decision(false, closest.lacks(furthest, q, retry))
-	d.Retry = retry
+	d.Default, d.Retry = true, retry
 	return d, nil
 }
 
@@ -172,11 +175,20 @@ func (p *Policy) Sees(s Subject, t Target) bool {
 	if t.Unit != "" || t.Service != "" || t.Project == "" {
 		return p.Decide(s, Request{Verb: Status, Target: t}).Allowed
 	}
+	return p.May(s, Status, t.Project)
+}
+
+// May reports whether the subject may do that to anything in the project.
+func (p *Policy) May(s Subject, v Verb, project string) bool {
+	if s.kind == nobody {
+		return false
+	}
 	if _, ok := s.everything(); ok {
 		return true
 	}
-	// Of a project with a service that is denied, the rest is seen.
-	about := func(r *rule) bool { return r.names(s) != "" && r.holds(Status) }
+	// Of a project with a service that is denied, the rest is not.
+	t := Target{Project: project}
+	about := func(r *rule) bool { return r.names(s) != "" && r.holds(v) }
 	return !slices.ContainsFunc(p.rules, func(r *rule) bool { return r.deny && about(r) && r.covers(t) }) &&
 		slices.ContainsFunc(p.rules, func(r *rule) bool { return !r.deny && about(r) && r.touches(t) })
 }

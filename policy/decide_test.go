@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,12 +110,43 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestScope: which of projects, services and units a rule lists says what it covers.
+func TestScope(t *testing.T) {
+	unit := Target{Unit: "a.service"}
+	for _, c := range []struct {
+		keys   string
+		covers []Target
+	}{
+		{"", []Target{{}, shop, web, storage, other}},
+		{"projects = ['*']", []Target{{}, shop, web, storage, other}},
+		{"projects = ['sh?p']", []Target{shop, web, storage}},
+		{"projects = ['[a-r]*']", []Target{other}},
+		{"services = ['web']", []Target{web, other}},
+		{"services = ['*']", []Target{{}, shop, web, storage, other}},
+		{"projects = ['shop']\nservices = ['s*']", []Target{storage}},
+		{"units = ['a.service']", []Target{unit}},
+		{"units = ['*']\nprojects = ['bank']", []Target{other, unit}},
+		{"units = ['b*']\nservices = ['web']", []Target{web, other}},
+		{"units = ['a.*']\nservices = ['web']", []Target{web, other, unit}},
+	} {
+		p := mustParse(t, "[[rule]]\nusers = ['ann']\nrole = 'viewer'\n"+c.keys)
+		for _, target := range []Target{{}, shop, web, storage, other, unit} {
+			if d := p.Decide(ann, Request{Verb: Logs, Target: target}); d.Allowed != slices.Contains(c.covers, target) {
+				t.Errorf("%q, %s: %+v", c.keys, target, d)
+			}
+		}
+	}
+}
+
 func TestDecisionTellsWhere(t *testing.T) {
 	p := mustParse(t, rulesText)
-	if d := p.Decide(ann, Request{Verb: Scale, Target: web, Replicas: 2}); d.Source != "policy.toml:2" || d.MaxReplicas != 8 {
+	if d := p.Decide(ann, Request{Verb: Scale, Target: web, Replicas: 2}); d.Default || d.Source != "policy.toml:2" || d.MaxReplicas != 8 {
 		t.Errorf("%+v", d)
 	}
-	if d := p.Decide(bob, Request{Verb: Down, Target: shop}); d.Source != "policy.toml:37" {
+	if d := p.Decide(ann, Request{Verb: Scale, Target: web, Replicas: 9}); !d.Default || d.Source != "policy.toml:2" {
+		t.Errorf("%+v", d)
+	}
+	if d := p.Decide(bob, Request{Verb: Down, Target: shop}); d.Default || d.Source != "policy.toml:37" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -70,8 +70,14 @@ func TestLimiterPassesOverRules(t *testing.T) {
 			t.Errorf("%d: %+v", i, decisions[0])
 		}
 	}
-	if decisions, _ := l.Admit(p, ann, now, scale); decisions[0].Retry != time.Minute {
-		t.Errorf("not the shorter wait: %+v", decisions[0])
+	// Of several that keep one waiting it is the shortest wait that is told.
+	p = mustParse(t, "[[rule]]\nusers = ['ann']\nrole = 'operator'\nrate = '1/1h'\n"+rated)
+	l = Limiter{}
+	for range 4 {
+		l.Admit(p, ann, now, scale)
+	}
+	if decisions, allowed := l.Admit(p, ann, now, scale); allowed || decisions[0].Retry != time.Minute || decisions[0].Rule != "slow" {
+		t.Errorf("%+v", decisions[0])
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,6 +50,21 @@ func TestLoad(t *testing.T) {
 	write(t, file, rule1("main"))
 	if p := load(); p.Rules() != 3 || p.rules[0].name != "main" || strings.Join(p.Files(), " ") != file+" "+dropins+"/10-a.toml "+dropins+"/20-b.toml" {
 		t.Errorf("%v: %s", p.Files(), p.rewritten())
+	}
+	var want []string
+	for i := range 30 {
+		want = append(want, fmt.Sprintf("%02d", i*7%30))
+		write(t, filepath.Join(dropins, want[i]+".toml"), rule1(want[i]))
+	}
+	slices.Sort(want)
+	var got []string
+	for _, r := range load().rules {
+		if len(r.name) == 2 {
+			got = append(got, r.name)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("drop-ins in the order %s", got)
 	}
 	// A file without rules is a policy: root alone may do anything.
 	os.RemoveAll(dropins)

@@ -27,6 +27,7 @@ func TestParseSaysWhere(t *testing.T) {
 		{"[[rule]]\nusers = ['ann', 4294967295, '99999999999', 'a b', true, '', '*', -1, '%tvs']\nrole = 'viewer'",
 			"f:2:17: users is not a number from 0 to 4294967294\nf:2:29: 99999999999 is no id\nf:2:44: \"a b\" cannot be the name\nf:2:51: users is not text\n" +
 				"f:2:57: \"\" cannot be\nf:2:66: users is not a number\nf:2:70: \"%tvs\" cannot be"},
+		{"[[rule]]\nusers = ['4294967295']\nrole = 'viewer'", `f:2:10: 4294967295 is no id: it is from 0 to 4294967294`},
 		{"[[rule]]\ngroups = ['*']\nrole = 'viewer'", `f:2:11: "*" cannot be the name of a user or a group: those are no patterns`},
 		{"[[rule]]\nusers = ['ann']\nrole = 'Operator'\n", `f:3:8: there is no role "Operator": the roles are viewer, operator, deployer and admin`},
 		{"[[rule]]\nusers = ['ann']\nrole = 3\n", `f:3:8: role is not text: write "…"`},

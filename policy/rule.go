@@ -64,7 +64,7 @@ func (p principal) is(id uint32, name string) bool {
 	if p.numeric {
 		return p.id == id
 	}
-	return p.everyone || name != "" && p.name == name
+	return p.everyone || p.name == name
 }
 
 // names returns through what the rule is about the subject, as "group tvs"; "" when it

@@ -50,6 +50,7 @@ mapfile -t units < <(cd "$source/units" && ls -- *.socket *.service)
 # Those that do not say where they are WantedBy are started by others.
 mapfile -t enabled < <(cd "$source/units" && grep -l '^\[Install\]' -- "${units[@]}")
 rules_dir=/etc/polkit-1/rules.d
+policy=/etc/tvsctld/policy.toml
 link=/usr/local/bin/tvsctl
 share=/usr/local/share
 completions=(bash-completion/completions/tvsctl zsh/site-functions/_tvsctl fish/vendor_completions.d/tvsctl.fish)
@@ -170,6 +171,7 @@ do_install() {
       *.tmpfiles) systemd-tmpfiles --create "$place" ;;
     esac
   done
+  [[ -e $policy ]] || put 644 "$source/policy/default.toml" "$policy"
   journalctl --update-catalog
   systemctl daemon-reload
   systemctl --quiet enable "${enabled[@]}"
@@ -219,7 +221,9 @@ do_uninstall() {
     rmdir "$share/man/man${file##*.}" 2>/dev/null || true
   done
   rm -rf /run/tvs /run/tvsctld.sock
-  rmdir /etc/tvsctld/projects /etc/tvsctld 2>/dev/null || true
+  # The policy as shipped is ours; a changed one is the administrator's.
+  if cmp -s "$source/policy/default.toml" "$policy"; then rm -f "$policy"; fi
+  rmdir /etc/tvsctld/projects /etc/tvsctld/policy.d /etc/tvsctld 2>/dev/null || true
   # systemd-sysusers removes nobody.
   if getent passwd tvsctld >/dev/null; then userdel tvsctld; fi
   if getent group tvs >/dev/null; then

@@ -63,7 +63,7 @@ func bootSuite(name, suite string) (*machine, error) {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{"bin", "units", "scripts", "examples", "docs"} {
+	for _, dir := range []string{"bin", "units", "scripts", "policy", "examples", "docs"} {
 		if output, err := exec.Command("cp", "-r", filepath.Join("..", dir), target).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%v\n%s", err, output)
 		}

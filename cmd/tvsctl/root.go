@@ -32,8 +32,11 @@ func (a *app) commands() []*cobra.Command {
 		a.overrideCommand(),
 		a.verifyCommand(),
 		a.nginxCommand(),
+		a.unitCommand(),
 		a.opsCommand(),
 		a.eventsCommand(),
+		a.whoamiCommand(),
+		a.canICommand(),
 		a.versionCommand(),
 		a.completionCommand(),
 	}

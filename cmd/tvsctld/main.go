@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tvsctl/daemon"
+	"tvsctl/policy"
 	"tvsctl/systemd"
 )
 
@@ -30,6 +31,9 @@ const (
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 
 func run(args []string, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "unit-file" {
+		return unitFile(args[1:], systemd.UnitFileList, os.Stdout, stderr)
+	}
 	// First of all: a reload that comes early must not end the program.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -75,6 +79,8 @@ func run(args []string, stderr io.Writer) int {
 // configured adds the flags that say where the configuration is.
 func configured(flags *flag.FlagSet, config *daemon.Config) {
 	flags.StringVar(&config.ProjectDir, "projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
+	flags.StringVar(&config.PolicyFile, "policy", policy.File, "read who may do what from `FILE`")
+	flags.StringVar(&config.PolicyDir, "policy-dir", policy.DropIns, "and from *.toml in `DIR`")
 	flags.StringVar(&config.File, "config", "/etc/tvsctld/tvsctld.toml", "read the daemon's own configuration from `FILE`")
 }
 
