@@ -49,6 +49,7 @@ var kinds = map[string]work{
 	"start": (*site).carryOut, "stop": (*site).carryOut,
 	"rollout": (*site).replace, "restart": (*site).replace, "rollback": (*site).replace, "continue": (*site).replace,
 	"restore": (*site).startAll, "up": (*site).up, "down": (*site).down, "reload": (*site).reloadNginx,
+	"limit": (*site).limit,
 }
 
 // newJob makes the job of a request.

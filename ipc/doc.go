@@ -6,6 +6,7 @@
 //	GET  /v1/can-i[?verb=VERB&project=NAME&service=NAME&unit=NAME&image=REF&replicas=N]  Decision
 //	GET  /v1/projects
 //	GET  /v1/projects/{project}                status of one project
+//	GET  /v1/projects/{project}/services/{service}/inspect[?number=N]  list of Inspection
 //	POST /v1/projects/{project}/scale          ScaleRequest
 //	POST /v1/projects/{project}/adjust         AdjustRequest
 //	POST /v1/projects/{project}/reset          ResetRequest
@@ -15,6 +16,8 @@
 //	POST /v1/projects/{project}/rollout/continue  ContinueRequest
 //	POST /v1/projects/{project}/rollback       RollbackRequest
 //	POST /v1/projects/{project}/restart        RestartRequest
+//	POST /v1/projects/{project}/limit          LimitRequest
+//	POST /v1/projects/{project}/exec           ExecRequest, upgraded to frames; for root
 //	POST /v1/projects/{project}/up             UpRequest
 //	POST /v1/projects/{project}/down           DownRequest
 //	PUT  /v1/projects/{project}/declaration    Declaration
@@ -48,6 +51,12 @@
 // {unit} is a unit's name, completed as systemctl does: nginx is nginx.service.
 //
 // {project} may be "-", which means the only project of the host.
+//
+// exec answers 101 to a request with "Connection: Upgrade" and "Upgrade: tvs-exec", and the
+// connection then carries frames: a byte that says what it is, four bytes of length, the
+// highest first, at most 65536, and so many bytes. 0 is standard input (an empty one
+// ends it), 1 output, 2 error, 3 a Size for the terminal, 4 the ExecResult, the last.
+// A client that goes away ends the command.
 //
 // A request that changes something answers 202 with an Operation, or 200 with a
 // Plan when dry_run is set. The operation goes on when the client goes away. Every

@@ -35,6 +35,8 @@ const (
 	CodeOutOfRange Code = "out-of-range"
 	// CodeConflict means that another operation holds the project.
 	CodeConflict Code = "conflict"
+	// CodeUnsupported means that the kernel of the host cannot do it.
+	CodeUnsupported Code = "unsupported"
 	// CodeNotReady means that a new replica did not become ready; it was removed again.
 	CodeNotReady Code = "not-ready"
 	// CodeNginx means that nginx refused a configuration or did not take it up;
@@ -101,6 +103,7 @@ var table = map[Code]struct{ http, exit int }{
 	CodeNotScalable:      {http.StatusConflict, ExitNotScalable},
 	CodeOutOfRange:       {http.StatusBadRequest, ExitOutOfRange},
 	CodeConflict:         {http.StatusConflict, ExitConflict},
+	CodeUnsupported:      {http.StatusNotImplemented, ExitFailure},
 	CodeNotReady:         {http.StatusInternalServerError, ExitNotReady},
 	CodeNginx:            {http.StatusInternalServerError, ExitNginx},
 	CodeDocker:           {http.StatusServiceUnavailable, ExitDocker},

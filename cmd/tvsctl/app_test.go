@@ -209,7 +209,7 @@ func TestLinksOnlyIPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := []string{"tvsctl/cmd/tvsctl", "tvsctl/ipc", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix"}
+	allowed := []string{"tvsctl/cmd/tvsctl", "tvsctl/ipc", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys/unix", "golang.org/x/term"}
 	found := 0
 	for _, name := range strings.Fields(string(raw)) {
 		first, _, _ := strings.Cut(name, "/")

@@ -16,6 +16,7 @@ import (
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.statusCommand(),
+		a.inspectCommand(),
 		a.projectsCommand(),
 		a.scaleCommand(),
 		a.incCommand(),
@@ -26,6 +27,8 @@ func (a *app) commands() []*cobra.Command {
 		a.rolloutCommand(),
 		a.rollbackCommand(),
 		a.restartCommand(),
+		a.limitCommand(),
+		a.execCommand(),
 		a.planCommand(),
 		a.upCommand(),
 		a.downCommand(),

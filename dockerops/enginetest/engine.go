@@ -42,6 +42,8 @@ type Engine struct {
 	OnStart func(*Container)
 	// OnExec answers an exec whose input has ended: what it writes and its exit status.
 	OnExec func(c *Container, argv []string, input string) (output string, status int)
+	// Info is what it says of its host. Change it before the engine is used.
+	Info map[string]any
 
 	t      testing.TB
 	socket string
@@ -77,6 +79,7 @@ func Start(t testing.TB, api string) *Engine {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	e := &Engine{t: t, api: api, socket: filepath.Join(dir, "s"), Images: map[string]string{"web": "sha256:web"},
+		Info:     map[string]any{"NCPU": 4, "MemTotal": 8 << 30, "MemoryLimit": true, "SwapLimit": true, "CpuCfsQuota": true, "PidsLimit": true, "CgroupVersion": "1"},
 		defaults: map[string]map[string]any{}, faults: map[string]fault{}, before: map[string]func(){}, execs: map[string]*exec{}, followers: map[chan []byte]bool{}}
 	e.Up()
 	t.Cleanup(e.Down)
