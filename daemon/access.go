@@ -47,7 +47,7 @@ func (d *Daemon) subject(p peer) policy.Subject {
 	case p.UID == 0:
 		return policy.User(0, "root", nil, nil)
 	}
-	gids := append([]uint32{p.GID}, p.Groups...)
+	gids := p.gids()
 	return policy.User(p.UID, p.name(), gids, d.names.groups(gids))
 }
 

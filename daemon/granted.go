@@ -67,7 +67,7 @@ func (d *Daemon) grant(ctx context.Context, who peer, requests []policy.Request,
 		g.fields, g.most = f, most
 		g.mu.Unlock()
 	}
-	if info, known := requests[0].Verb.Info(); known && info.Role == policy.Admin {
+	if info, known := requests[0].Verb.Info(); known && info.Role == policy.Admin && !info.Changes {
 		d.log.notice(eventAllowed, fmt.Sprintf("Allowed %s to %s %s by rule %s.", who.name(), requests[0].Verb, f["TVS_TARGET"], f["TVS_RULE"]), f)
 	}
 }
@@ -85,8 +85,8 @@ func (d *Daemon) auditFields(who peer, q policy.Request) fields {
 	if who.itself {
 		return f
 	}
-	gids := []string{strconv.FormatUint(uint64(who.GID), 10)}
-	for _, gid := range who.Groups {
+	var gids []string
+	for _, gid := range who.gids() {
 		gids = append(gids, strconv.FormatUint(uint64(gid), 10))
 	}
 	f["TVS_UID"], f["TVS_PID"], f["TVS_GIDS"] = strconv.FormatUint(uint64(who.UID), 10), strconv.Itoa(int(who.PID)), strings.Join(gids, " ")

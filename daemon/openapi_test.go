@@ -25,62 +25,71 @@ type endpoint struct {
 	summary string
 	request any // nil: no body
 	reply   any
+	dryRun  any  // what is answered instead when dry_run is set
 	stream  bool // the replies come one per line, as they happen
+	upgrade bool // the reply ends what the connection carries after its upgrade
 }
 
-// A change is answered with the operation, and with the plan when dry_run is set.
-var aChange = ipc.Operation{}
+func looking(summary string, reply any) endpoint { return endpoint{summary: summary, reply: reply} }
+func following(summary string, reply any) endpoint {
+	return endpoint{summary: summary, reply: reply, stream: true}
+}
+
+// changing answers with the operation, or with what it would do. Without a request it has no body.
+func changing(summary string, request, dryRun any) endpoint {
+	return endpoint{summary: summary, request: request, reply: ipc.Operation{}, dryRun: dryRun}
+}
 
 // endpoints describes each route; what comes in queries is in ipc/doc.go.
 var endpoints = map[string]endpoint{
-	"GET /v1/version":            {summary: "The versions of tvsctld and of Docker", reply: ipc.Version{}},
-	"GET /v1/whoami":             {summary: "Who the caller is to tvsctld, and what the policy lets it do", reply: ipc.Whoami{}},
-	"GET /v1/can-i":              {summary: "Whether the caller may do something, and why", reply: ipc.Verdict{}},
-	"GET /v1/projects":           {summary: "The projects of the host", reply: []ipc.ProjectSummary{}},
-	"GET /v1/projects/{project}": {summary: "A project as observed now", reply: ipc.Status{}},
-	"GET /v1/projects/{project}/services/{service}/inspect": {summary: "What the kernel and Docker have of the replicas of a service", reply: []ipc.Inspection{}},
-	"POST /v1/projects/{project}/limit":                     {"Change what the replicas of a service may use", ipc.LimitRequest{}, aChange, false},
-	"POST /v1/projects/{project}/exec":                      {"Run a command in a replica, after an upgrade of the connection", ipc.ExecRequest{}, ipc.ExecResult{}, false},
-	"POST /v1/projects/{project}/scale":                     {"Set the counts of services", ipc.ScaleRequest{}, aChange, false},
-	"POST /v1/projects/{project}/adjust":                    {"Change a count by some", ipc.AdjustRequest{}, aChange, false},
-	"POST /v1/projects/{project}/reset":                     {"Go back to the initial, stopped configuration", ipc.ResetRequest{}, aChange, false},
-	"POST /v1/projects/{project}/start":                     {"Start the desired replicas", ipc.StartRequest{}, aChange, false},
-	"POST /v1/projects/{project}/stop":                      {"Stop the balanced services", ipc.StopRequest{}, aChange, false},
-	"POST /v1/projects/{project}/rollout":                   {"Replace replicas by new ones", ipc.RolloutRequest{}, aChange, false},
-	"POST /v1/projects/{project}/rollout/continue":          {"Let a rollout that holds go on", ipc.ContinueRequest{}, aChange, false},
-	"POST /v1/projects/{project}/rollback":                  {"Go back to what the last rollout replaced", ipc.RollbackRequest{}, aChange, false},
-	"POST /v1/projects/{project}/restart":                   {"Replace replicas by new ones that are the same", ipc.RestartRequest{}, aChange, false},
-	"POST /v1/projects/{project}/up":                        {"Run docker compose up with the desired counts", ipc.UpRequest{}, aChange, false},
-	"POST /v1/projects/{project}/down":                      {"Run docker compose down", ipc.DownRequest{}, aChange, false},
-	"PUT /v1/projects/{project}/declaration":                {"Say where the project's compose files are", ipc.Declaration{}, ipc.Declaration{}, false},
-	"GET /v1/projects/{project}/override":                   {summary: "The compose override with the desired counts", reply: ipc.Override{}},
-	"GET /v1/projects/{project}/nginx":                      {summary: "Each nginx and the upstreams in force", reply: []ipc.Nginx{}},
-	"POST /v1/projects/{project}/nginx/test":                {summary: "Test the configuration of each nginx", reply: []ipc.NginxTest{}},
-	"POST /v1/projects/{project}/nginx/reload":              {summary: "Test and reload each nginx", reply: aChange},
-	"GET /v1/projects/{project}/logs":                       {summary: "The logs of replicas and units, in time order", reply: ipc.LogLine{}, stream: true},
-	"GET /v1/units/{unit}/logs":                             {summary: "The journal of units", reply: ipc.LogLine{}, stream: true},
-	"GET /v1/doctor":                                        {summary: "What is missing or wrong on the host, as the daemon sees it", reply: []ipc.Finding{}},
-	"GET /v1/audit":                                         {summary: "Who asked for what, what was decided, how it ended", reply: []ipc.AuditEntry{}},
-	"GET /v1/units":                                         {summary: "The units in memory", reply: []ipc.UnitSummary{}},
-	"GET /v1/units/{unit}":                                  {summary: "A unit as it is now", reply: ipc.Unit{}},
-	"GET /v1/units/{unit}/files":                            {summary: "The files of a unit", reply: []ipc.UnitFile{}},
-	"GET /v1/units/{unit}/dependencies":                     {summary: "What a unit depends on, or what depends on it", reply: []ipc.UnitNode{}},
-	"GET /v1/units/{unit}/wait":                             {summary: "A unit when it has come to a state", reply: ipc.Unit{}},
-	"POST /v1/units/{unit}/start":                           {"Start a unit", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/stop":                            {"Stop a unit", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/restart":                         {"Restart a unit", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/reload":                          {"Reload a unit", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/isolate":                         {"Start a unit and stop all others", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/enable":                          {"Start a unit at boot", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/disable":                         {"Do not start a unit at boot", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/mask":                            {"Make a unit impossible to start", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/unmask":                          {"Make a unit possible to start", ipc.UnitRequest{}, aChange, false},
-	"POST /v1/units/{unit}/reset-failed":                    {summary: "Forget that a unit failed", reply: ipc.Unit{}},
-	"GET /v1/operations":                                    {summary: "What runs and what was done, the newest first", reply: []ipc.Operation{}},
-	"GET /v1/operations/{id}":                               {summary: "One operation with its steps", reply: ipc.Operation{}},
-	"GET /v1/operations/{id}/events":                        {summary: "The events of an operation, from the first to its end", reply: ipc.Event{}, stream: true},
-	"POST /v1/operations/{id}/cancel":                       {summary: "Cancel an operation", reply: ipc.Operation{}},
-	"GET /v1/events":                                        {summary: "What happens on the host from now on", reply: ipc.HostEvent{}, stream: true},
+	"GET /v1/version":                                       looking("The versions of tvsctld and of Docker", ipc.Version{}),
+	"GET /v1/whoami":                                        looking("Who asks, and what the rules give them", ipc.Whoami{}),
+	"GET /v1/can-i":                                         looking("Whether the caller may do something, and the rule that decides", ipc.Verdict{}),
+	"GET /v1/projects":                                      looking("The projects of the host", []ipc.ProjectSummary{}),
+	"GET /v1/projects/{project}":                            looking("A project as observed now", ipc.Status{}),
+	"POST /v1/projects/{project}/scale":                     changing("Set the counts of services", ipc.ScaleRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/adjust":                    changing("Change a count by some", ipc.AdjustRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/reset":                     changing("Go back to the initial, stopped configuration", ipc.ResetRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/start":                     changing("Start the desired replicas", ipc.StartRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/stop":                      changing("Stop the balanced services", ipc.StopRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/rollout":                   changing("Replace replicas by new ones", ipc.RolloutRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/rollout/continue":          changing("Let a rollout that holds go on", ipc.ContinueRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/rollback":                  changing("Go back to what the last rollout replaced", ipc.RollbackRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/restart":                   changing("Replace replicas by new ones that are the same", ipc.RestartRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/up":                        changing("Run docker compose up with the desired counts", ipc.UpRequest{}, nil),
+	"POST /v1/projects/{project}/down":                      changing("Run docker compose down", ipc.DownRequest{}, nil),
+	"PUT /v1/projects/{project}/declaration":                {summary: "Say where the project's compose files are", request: ipc.Declaration{}, reply: ipc.Declaration{}},
+	"GET /v1/projects/{project}/services/{service}/inspect": looking("What the kernel and Docker have of the replicas of a service", []ipc.Inspection{}),
+	"POST /v1/projects/{project}/limit":                     changing("Change what the replicas of a service may use", ipc.LimitRequest{}, ipc.Plan{}),
+	"POST /v1/projects/{project}/exec":                      {summary: "Run a command in a replica; the connection then carries frames (package ipc)", request: ipc.ExecRequest{}, reply: ipc.ExecResult{}, upgrade: true},
+	"GET /v1/projects/{project}/override":                   looking("The compose override with the desired counts", ipc.Override{}),
+	"GET /v1/projects/{project}/nginx":                      looking("Each nginx and the upstreams in force", []ipc.Nginx{}),
+	"POST /v1/projects/{project}/nginx/test":                looking("Test the configuration of each nginx", []ipc.NginxTest{}),
+	"POST /v1/projects/{project}/nginx/reload":              changing("Test and reload each nginx", nil, nil),
+	"GET /v1/projects/{project}/logs":                       following("The logs of a project", ipc.LogLine{}),
+	"GET /v1/units/{unit}/logs":                             following("The journal of a unit", ipc.LogLine{}),
+	"GET /v1/doctor":                                        looking("What is wrong with the host", []ipc.Finding{}),
+	"GET /v1/audit":                                         looking("Who asked for what", []ipc.AuditEntry{}),
+	"GET /v1/units":                                         looking("The units that systemd has in memory", []ipc.UnitSummary{}),
+	"GET /v1/units/{unit}":                                  looking("A unit's status", ipc.Unit{}),
+	"GET /v1/units/{unit}/files":                            looking("The unit file and its drop-ins", []ipc.UnitFile{}),
+	"GET /v1/units/{unit}/dependencies":                     looking("What a unit depends on, or what depends on it", []ipc.UnitNode{}),
+	"GET /v1/units/{unit}/wait":                             looking("Wait until a unit is in a state", ipc.Unit{}),
+	"POST /v1/units/{unit}/start":                           changing("Start a unit", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/stop":                            changing("Stop a unit", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/restart":                         changing("Restart a unit", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/reload":                          changing("Let a unit read its configuration again", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/isolate":                         changing("Start a unit and stop all others", ipc.UnitRequest{}, ipc.UnitIsolation{}),
+	"POST /v1/units/{unit}/reset-failed":                    {summary: "Forget that a unit failed", request: ipc.UnitRequest{}, reply: ipc.Unit{}},
+	"POST /v1/units/{unit}/enable":                          changing("Start a unit at boot", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/disable":                         changing("Not start a unit at boot", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/mask":                            changing("Make it impossible to start a unit", ipc.UnitRequest{}, nil),
+	"POST /v1/units/{unit}/unmask":                          changing("Make it possible to start a unit again", ipc.UnitRequest{}, nil),
+	"GET /v1/operations":                                    looking("What runs and what was done, the newest first", []ipc.Operation{}),
+	"GET /v1/operations/{id}":                               looking("One operation with its steps", ipc.Operation{}),
+	"GET /v1/operations/{id}/events":                        following("The events of an operation, from the first to its end", ipc.Event{}),
+	"POST /v1/operations/{id}/cancel":                       changing("Cancel an operation", nil, nil),
+	"GET /v1/events":                                        following("What happens on the host from now on", ipc.HostEvent{}),
 }
 
 // TestOpenAPI: docs/openapi.json describes every route with the types of package ipc, and
@@ -173,26 +182,21 @@ func describeRoute(r route, e endpoint, queries []string, s *schemas) object {
 	reply := object{"description": description, "content": object{kind: object{"schema": s.of(reflect.TypeOf(e.reply))}}}
 	responses := object{"default": object{"$ref": "#/components/responses/Failure"}}
 	switch _, isOperation := e.reply.(ipc.Operation); {
+	case e.upgrade:
+		reply["description"] = "The connection carries frames from now on; this is in the last one."
+		responses["101"] = reply
 	case r.method == http.MethodGet || !isOperation:
 		responses["200"] = reply
 	default:
 		reply["description"] = "It has begun, or waits for its turn."
 		reply["headers"] = object{"Location": object{"description": "The operation.", "schema": object{"type": "string"}}}
 		responses["202"] = reply
-		if dryRun(e.request) {
-			responses["200"] = object{"description": "What it would do (dry_run).", "content": object{"application/json": object{"schema": s.of(reflect.TypeFor[ipc.Plan]())}}}
+		if e.dryRun != nil {
+			responses["200"] = object{"description": "What it would do (dry_run).", "content": object{"application/json": object{"schema": s.of(reflect.TypeOf(e.dryRun))}}}
 		}
 	}
 	operation["responses"] = responses
 	return operation
-}
-
-func dryRun(request any) bool {
-	if request == nil {
-		return false
-	}
-	_, has := reflect.TypeOf(request).FieldByName("DryRun")
-	return has
 }
 
 // operationID is the method and the words of the path: postProjectsNginxReload.
@@ -240,19 +244,19 @@ func TestEndpointsAreTrue(t *testing.T) {
 		s.d.handler().ServeHTTP(w, r.WithContext(withPeer(t.Context(), peer{UID: 0})))
 		return w
 	}
-	checked := 0
+	checked, queries := 0, documentedQueries(t)
 	for _, r := range routes {
 		e, key := endpoints[r.method+" "+r.path], r.method+" "+r.path
 		if r.method == http.MethodGet {
 			if e.stream {
 				continue
 			}
-			w := ask(r.method, strings.NewReplacer("{project}", "tvs", "{id}", operation.ID).Replace(r.path)+"?verb=status", nil)
+			w := ask(r.method, strings.NewReplacer("{project}", "tvs", "{id}", operation.ID).Replace(r.path), nil)
 			if w.Code == http.StatusServiceUnavailable {
 				continue // where there is no systemd
 			}
-			if strings.Contains(r.path, "{") && w.Code != http.StatusOK {
-				continue // of something that this stack does not have
+			if w.Code != http.StatusOK && (strings.Contains(r.path, "{") || queries[key] != nil) {
+				continue // of something that this stack does not have, or that was not said
 			}
 			decoder := json.NewDecoder(w.Body)
 			decoder.DisallowUnknownFields()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +71,11 @@ func (p peer) name() string {
 		return u.Username
 	}
 	return id
+}
+
+// gids are all groups of the peer, the primary one first.
+func (p peer) gids() []uint32 {
+	return append([]uint32{p.GID}, slices.DeleteFunc(slices.Clone(p.Groups), func(gid uint32) bool { return gid == p.GID })...)
 }
 
 type peerKey struct{}

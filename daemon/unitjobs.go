@@ -45,7 +45,7 @@ func (d *Daemon) launchUnit(ctx context.Context, verb, unit string, j unitJob) (
 	if err := d.state.record(o.snapshot(), &o.job); err != nil {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + record.Summary + ": " + err.Error(), Hint: stateHint}
 	}
-	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s.", record.User, record.Summary), o.fields())
+	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s.", record.User, record.Summary), o.decided())
 	return d.admitUnit(o), nil
 }
 

@@ -19,11 +19,13 @@ func TestCatalog(t *testing.T) {
 	s.up(t)
 	s.tvsctl(t, "scale", "webapp", "2")
 	m.tvsctl("-p", "explained", "scale", "webapp", "100000")
+	m.sh(t, "useradd -G tvs ann; runuser -u ann -- tvsctl -p explained down || true")
 	m.must(t, "systemctl", "reload", "tvsctld.service")
 	out := m.must(t, "journalctl", "-x", "-u", "tvsctld", "--no-pager")
 	for _, want := range []string{
 		"░░ Subject: tvsctld serves its socket",
-		"░░ Subject: root asks for a change of explained",
+		"░░ Subject: root asks for a change: scale ",
+		"░░ Subject: ann may not down ",
 		"░░ Subject: nginx serves other replicas of webapp",
 		"░░ Subject: A request was refused",
 	} {
@@ -37,7 +39,7 @@ func TestCatalog(t *testing.T) {
 	}
 	// A field that an entry does not have stays as its name.
 	for line := range strings.Lines(out) {
-		if strings.Contains(line, "░") && strings.Contains(line, "TVS_") && !strings.Contains(line, "journalctl TVS_") {
+		if strings.HasPrefix(line, "░") && strings.Contains(line, "TVS_") && !strings.Contains(line, "journalctl TVS_") {
 			t.Errorf("a field is missing: %s", line)
 		}
 	}
