@@ -83,7 +83,6 @@ func (u *Units) Do(ctx context.Context, j Job) (after *Unit, err error) {
 type run struct {
 	Job
 	job    dbus.ObjectPath // once it is known
-	known  bool            // it was there before this connection
 	result string          // of the job; empty where nobody heard it
 	after  *Unit
 }
@@ -131,7 +130,7 @@ func (r *run) carry(ctx context.Context, b *bus) error {
 // join returns the channel on which the result of the job comes. It has the manager begin
 // the job unless that has, or had, it already.
 func (r *run) join(ctx context.Context, b *bus) (chan string, error) {
-	if r.known = r.job != ""; !r.known {
+	if r.job == "" {
 		r.Sent = true
 		job, ended, err := b.begin(ctx, r.doing(), manager+"."+verbs[r.Verb].method, r.Before.Unit, verbs[r.Verb].mode)
 		r.job = job
@@ -188,17 +187,15 @@ func happened(verb string, before Mark, now *Unit) bool {
 func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 	look := time.NewTicker(jobLook)
 	defer look.Stop()
-	for known := r.known; ; known = false {
-		if !known {
-			select {
-			case r.result = <-ended:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-b.conn.Context().Done():
-				return fmt.Errorf("cannot %s: %w", r.doing(), errLost)
-			case <-look.C:
-			}
+	for {
+		select {
+		case r.result = <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.conn.Context().Done():
+			return fmt.Errorf("cannot %s: %w", r.doing(), errLost)
+		case <-look.C:
 		}
 		if there, err := b.hasJob(ctx, r.job); there || err != nil {
 			if err != nil {
@@ -251,9 +248,11 @@ func (r *run) look(ctx context.Context, b *bus, w *watcher) (err error) {
 	}
 }
 
-// Cancel has the manager cancel the job that a unit has, if it is one of the verb.
-func (u *Units) Cancel(ctx context.Context, unit, verb string) error {
-	return u.persist(ctx, func(b *bus) error {
+// Cancel has the manager cancel the job of a verb that a unit has, if it still waits for
+// another: what runs is not ended by that. It reports whether it did.
+func (u *Units) Cancel(ctx context.Context, unit, verb string) (canceled bool, err error) {
+	err = u.persist(ctx, func(b *bus) error {
+		canceled = false
 		now, err := b.unit(ctx, unit)
 		if err != nil {
 			return err
@@ -261,12 +260,19 @@ func (u *Units) Cancel(ctx context.Context, unit, verb string) error {
 		if own, err := b.ownJob(ctx, now, verb); err != nil || !own {
 			return err
 		}
+		var state string
+		err = b.call(ctx, "look at a job", now.job, properties+".Get", []any{busName + ".Job", "State"}, &state)
+		if err != nil || state != "waiting" {
+			return err
+		}
 		id, err := strconv.ParseUint(path.Base(string(now.job)), 10, 32)
 		if err != nil {
 			return fmt.Errorf("cannot cancel job %s: %v", now.job, err)
 		}
+		canceled = true
 		return b.call(ctx, "cancel the job of "+unit, managerPath, manager+".CancelJob", []any{uint32(id)})
 	})
+	return canceled, err
 }
 
 // ResetFailed takes back that a unit failed.
