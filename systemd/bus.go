@@ -32,13 +32,17 @@ const (
 	// lossPatience is how long the bus or the manager may be away: both are soon back when
 	// somebody restarted them.
 	lossPatience = 10 * time.Second
-	lossPause    = 100 * time.Millisecond
+	// maxCalls bounds the calls under way: the bus refuses more than 128 on a connection
+	// (max_replies_per_connection, dbus-daemon(1)).
+	maxCalls  = 32
+	lossPause = 100 * time.Millisecond
 )
 
 // bus is a connection to the system bus. It hands each signal to those who wait for it
 // where it is read, in order: a channel of godbus would block the connection when full.
 type bus struct {
-	conn *dbus.Conn
+	conn  *dbus.Conn
+	slots chan struct{} // holds a value for each call under way
 
 	following sync.Mutex // held while the signals are asked for
 	followed  bool
@@ -65,7 +69,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
+	b := &bus{slots: make(chan struct{}, maxCalls), ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -123,9 +127,13 @@ func (u *Units) persist(ctx context.Context, do func(b *bus) error) error {
 
 // call calls a method and stores what it returns. doing says for what, in errors.
 func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, method string, args []any, into ...any) error {
-	call := b.conn.Object(busName, object).CallWithContext(ctx, method, 0, args...)
-	if call.Err != nil {
-		return lost(ctx, doing, call.Err)
+	var call *dbus.Call
+	err := b.slot(ctx, func() error {
+		call = b.conn.Object(busName, object).CallWithContext(ctx, method, 0, args...)
+		return call.Err
+	})
+	if err != nil {
+		return lost(ctx, doing, err)
 	}
 	if len(into) == 0 {
 		return nil
@@ -134,6 +142,17 @@ func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, me
 		return fmt.Errorf("cannot %s: %v", doing, err)
 	}
 	return nil
+}
+
+// slot makes a call when there are not too many.
+func (b *bus) slot(ctx context.Context, call func() error) error {
+	select {
+	case b.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.slots }()
+	return call()
 }
 
 // follow asks the manager for its signals, once for a connection.
@@ -267,7 +286,7 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 		return nil, nil, err
 	}
 	rule := []dbus.MatchOption{dbus.WithMatchInterface(properties), dbus.WithMatchMember("PropertiesChanged"), dbus.WithMatchObjectPath(unit)}
-	if err := b.conn.AddMatchSignalContext(ctx, rule...); err != nil {
+	if err := b.slot(ctx, func() error { return b.conn.AddMatchSignalContext(ctx, rule...) }); err != nil {
 		return nil, nil, lost(ctx, "follow a unit", err)
 	}
 	w = &watcher{changed: make(chan struct{}, 1), seen: props{}}
@@ -276,7 +295,7 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 	b.watchers[unit] = append(b.watchers[unit], w)
 	return w, func() {
 		// On a bus that is gone there is no rule to remove.
-		_ = b.conn.RemoveMatchSignal(rule...)
+		_ = b.slot(context.Background(), func() error { return b.conn.RemoveMatchSignal(rule...) })
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		left := slices.DeleteFunc(b.watchers[unit], func(other *watcher) bool { return other == w })
@@ -314,6 +333,8 @@ const (
 	Other Problem = iota
 	// NoSuchUnit means that the manager knows no such unit or unit file.
 	NoSuchUnit
+	// Gone means that there is no such job or unit any more.
+	Gone
 	// Denied means that neither the caller's uid nor polkit lets it do this.
 	Denied
 )
@@ -321,6 +342,9 @@ const (
 var problems = map[string]Problem{
 	"org.freedesktop.systemd1.NoSuchUnit":                         NoSuchUnit,
 	"org.freedesktop.DBus.Error.FileNotFound":                     NoSuchUnit,
+	"org.freedesktop.DBus.Error.UnknownObject":                    Gone,
+	"org.freedesktop.DBus.Error.UnknownMethod":                    Gone,
+	"org.freedesktop.DBus.Error.UnknownInterface":                 Gone,
 	"org.freedesktop.DBus.Error.AccessDenied":                     Denied,
 	"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": Denied,
 	"org.freedesktop.DBus.Error.AuthFailed":                       Denied,

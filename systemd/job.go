@@ -148,10 +148,15 @@ func (r *run) join(ctx context.Context, b *bus) (chan string, error) {
 func (b *bus) hasJob(ctx context.Context, job dbus.ObjectPath) (bool, error) {
 	var id dbus.Variant
 	err := b.call(ctx, "look at a job", job, properties+".Get", []any{busName + ".Job", "Id"}, &id)
-	if errors.As(err, new(*RefusedError)) {
+	if gone(err) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func gone(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused) && refused.Problem == Gone
 }
 
 // ownJob reports whether the job that a unit has is one of the verb.
@@ -161,7 +166,7 @@ func (b *bus) ownJob(ctx context.Context, unit *Unit, verb string) (bool, error)
 	}
 	var kind string
 	err := b.call(ctx, "look at a job", unit.job, properties+".Get", []any{busName + ".Job", "JobType"}, &kind)
-	if errors.As(err, new(*RefusedError)) { // it has ended since
+	if gone(err) { // it has ended since
 		return false, nil
 	}
 	return slices.Contains(verbs[verb].types, kind), err
@@ -262,7 +267,9 @@ func (u *Units) Cancel(ctx context.Context, unit, verb string) (canceled bool, e
 		}
 		var state string
 		err = b.call(ctx, "look at a job", now.job, properties+".Get", []any{busName + ".Job", "State"}, &state)
-		if err != nil || state != "waiting" {
+		if gone(err) || err == nil && state != "waiting" {
+			return nil
+		} else if err != nil {
 			return err
 		}
 		id, err := strconv.ParseUint(path.Base(string(now.job)), 10, 32)
