@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -138,6 +137,11 @@ func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, me
 	if len(into) == 0 {
 		return nil
 	}
+	// Store would copy a large map by reflection.
+	if body, ok := into[0].(*[]any); ok && len(call.Body) > 0 {
+		*body = call.Body
+		return nil
+	}
 	if err := call.Store(into...); err != nil {
 		return fmt.Errorf("cannot %s: %v", doing, err)
 	}
@@ -210,14 +214,16 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			b.ended[path] = result
 		}
 	case iface == properties && name == "PropertiesChanged":
-		var of string
-		var values map[string]dbus.Variant
-		var invalid []string
-		if dbus.Store(signal.Body, &of, &values, &invalid) != nil {
+		if len(signal.Body) != 3 {
 			return
 		}
+		values, _ := signal.Body[1].(map[string]dbus.Variant)
 		for _, w := range b.watchers[signal.Path] {
-			maps.Copy(w.seen, values)
+			for _, name := range telling {
+				if value, there := values[name]; there {
+					w.seen[name] = value
+				}
+			}
 			select {
 			case w.changed <- struct{}{}:
 			default: // it has not yet looked since the last time
@@ -277,7 +283,7 @@ func (b *bus) forget(job dbus.ObjectPath, ended chan string) (result string, cam
 // watcher is told of the changes of a unit.
 type watcher struct {
 	changed chan struct{}
-	seen    props // what was told, the last of each; the bus's mu guards it
+	seen    props // what was told that is telling, the last of each; the bus's mu guards it
 }
 
 // watch tells of the changes of a unit until stop.
