@@ -98,7 +98,11 @@ func (d *Daemon) changeUnit(ctx context.Context, o *operation) (result string, e
 	}
 	j.Sent = o.resumed
 	ended := o.unitStep(ipc.Step{Kind: o.record.Verb, Target: o.record.Unit, Text: o.record.Summary})
-	defer func() { ended(err) }()
+	defer func() {
+		if err == nil || ctx.Err() == nil || o.ctx.Err() != nil { // else the next life ends it
+			ended(err)
+		}
+	}()
 	o.begun = true
 	after, err := d.units.Do(ctx, j.Job)
 	if err != nil && o.ctx.Err() != nil && !errors.As(err, new(*systemd.FailedError)) {

@@ -43,7 +43,7 @@ type bus struct {
 	conn  *dbus.Conn
 	slots chan struct{} // holds a value for each call under way
 
-	following sync.Mutex // held while the signals are asked for
+	following chan struct{} // holds a value while somebody asks for the signals
 	followed  bool
 
 	mu       sync.Mutex
@@ -56,9 +56,7 @@ type bus struct {
 
 // connect returns a connection, the one that all share while it lasts.
 func (u *Units) connect(ctx context.Context) (*bus, error) {
-	if u.dialing == nil {
-		u.once.Do(func() { u.dialing = make(chan struct{}, 1) })
-	}
+	u.once.Do(func() { u.dialing = make(chan struct{}, 1) })
 	select {
 	case u.dialing <- struct{}{}:
 	case <-ctx.Done():
@@ -68,7 +66,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{slots: make(chan struct{}, maxCalls), ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
+	b := &bus{slots: make(chan struct{}, maxCalls), following: make(chan struct{}, 1), ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -91,8 +89,11 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 
 // Close ends the connection to the bus, if there is one. The next call makes another.
 func (u *Units) Close() {
-	if b := u.shared; b != nil {
-		b.conn.Close()
+	u.once.Do(func() { u.dialing = make(chan struct{}, 1) })
+	u.dialing <- struct{}{}
+	defer func() { <-u.dialing }()
+	if u.shared != nil {
+		u.shared.conn.Close()
 	}
 }
 
@@ -161,8 +162,12 @@ func (b *bus) slot(ctx context.Context, call func() error) error {
 
 // follow asks the manager for its signals, once for a connection.
 func (b *bus) follow(ctx context.Context) error {
-	b.following.Lock()
-	defer b.following.Unlock()
+	select {
+	case b.following <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.following }()
 	if b.followed {
 		return nil
 	}

@@ -227,7 +227,9 @@ func TestRefusals(t *testing.T) {
 		"org.freedesktop.systemd1.NoSuchUnit": NoSuchUnit, "org.freedesktop.systemd1.UnitMasked": Other,
 		"org.freedesktop.DBus.Error.AccessDenied": Denied, "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": Denied,
 	} {
+		f.mu.Lock()
 		f.ask = func(*fake, string, string, uint32) *dbus.Error { return refusal(name, "No.") }
+		f.mu.Unlock()
 		_, err := do(t, u, "start", "a.service")
 		var refused *RefusedError
 		if !errors.As(err, &refused) || refused.Problem != problem || err.Error() != "cannot start a.service: No" {
