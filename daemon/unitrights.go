@@ -13,7 +13,7 @@ func (d *Daemon) allowUnit(ctx context.Context, verb, id string) error {
 	if p, known := peerOf(ctx); known && (p.itself || p.privileged()) {
 		return nil
 	}
-	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot %s %s: units are for root", verb, id),
+	return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot %s %s: the units of this host are for root", verb, id),
 		Hint: "ask the administrator of this host"}
 }
 

@@ -44,14 +44,15 @@ type bus struct {
 	slots chan struct{} // holds a value for each call under way
 
 	following chan struct{} // holds a value while somebody asks for the signals
-	followed  bool
+	matched   bool          // the bus was asked
 
-	mu       sync.Mutex
-	owner    string                            // the manager's own name on the bus
-	starting int                               // jobs whose paths are not known yet
-	ended    map[dbus.ObjectPath]string        // while there are such: the results of jobs
-	jobs     map[dbus.ObjectPath][]chan string // who waits for the end of a job
-	watchers map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
+	mu         sync.Mutex
+	subscribed bool                              // the manager was asked for its signals
+	owner      string                            // the manager's own name on the bus
+	starting   int                               // jobs whose paths are not known yet
+	ended      map[dbus.ObjectPath]string        // while there are such: the results of jobs
+	jobs       map[dbus.ObjectPath][]chan string // who waits for the end of a job
+	watchers   map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
 }
 
 // connect returns a connection, the one that all share while it lasts.
@@ -160,7 +161,8 @@ func (b *bus) slot(ctx context.Context, call func() error) error {
 	return call()
 }
 
-// follow asks the manager for its signals, once for a connection.
+// follow asks the bus and the manager for the signals, once for a connection and again
+// when the manager may have forgotten it.
 func (b *bus) follow(ctx context.Context) error {
 	select {
 	case b.following <- struct{}{}:
@@ -168,28 +170,46 @@ func (b *bus) follow(ctx context.Context) error {
 		return ctx.Err()
 	}
 	defer func() { <-b.following }()
-	if b.followed {
+	b.mu.Lock()
+	subscribed := b.subscribed
+	b.mu.Unlock()
+	if subscribed {
 		return nil
 	}
-	err := b.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(dbusName), dbus.WithMatchInterface(dbusName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName))
-	if err == nil {
-		err = b.conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(managerPath))
+	if !b.matched {
+		err := b.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(dbusName), dbus.WithMatchInterface(dbusName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName))
+		if err == nil {
+			err = b.conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(managerPath))
+		}
+		if err != nil {
+			return lost(ctx, "follow jobs", err)
+		}
+		b.matched = true
 	}
 	var owner string
-	if err == nil {
-		err = b.conn.BusObject().CallWithContext(ctx, dbusName+".GetNameOwner", 0, busName).Store(&owner)
-	}
+	err := b.conn.BusObject().CallWithContext(ctx, dbusName+".GetNameOwner", 0, busName).Store(&owner)
 	if err != nil {
 		return lost(ctx, "follow jobs", err)
 	}
 	b.mu.Lock()
-	b.owner = owner
+	b.owner, b.subscribed = owner, true
 	b.mu.Unlock()
-	if err := b.call(ctx, "follow jobs", managerPath, manager+".Subscribe", nil); err != nil {
-		return err
+	err = b.call(ctx, "follow jobs", managerPath, manager+".Subscribe", nil)
+	var refused *RefusedError
+	if errors.As(err, &refused) && refused.Problem == Already {
+		err = nil
 	}
-	b.followed = true
-	return nil
+	if err != nil {
+		b.resubscribe()
+	}
+	return err
+}
+
+// resubscribe has the next follow ask the manager again.
+func (b *bus) resubscribe() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subscribed = false
 }
 
 // DeliverSignal implements dbus.SignalHandler. Everybody on the bus may send signals, so
@@ -201,7 +221,11 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 	case signal.Sender == dbusName && name == "NameOwnerChanged":
 		var of, before, now string
 		if dbus.Store(signal.Body, &of, &before, &now) == nil && of == busName {
-			b.owner = now
+			// Another life of the manager, which may know nothing of who asked the one before.
+			b.owner, b.subscribed = now, false
+			if now != "" {
+				go b.followAgain()
+			}
 		}
 	case signal.Sender != b.owner:
 	case iface == manager && name == "JobRemoved":
@@ -235,6 +259,14 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			}
 		}
 	}
+}
+
+// followAgain is for those who wait already.
+func (b *bus) followAgain() {
+	ctx, cancel := context.WithTimeout(b.conn.Context(), lossPatience)
+	defer cancel()
+	// Who wants to begin something asks again, and hears why that fails.
+	_ = b.follow(ctx)
 }
 
 // begin calls a method that makes a job. The result of the job comes from the channel,
@@ -344,6 +376,8 @@ const (
 	Other Problem = iota
 	// NoSuchUnit means that the manager knows no such unit or unit file.
 	NoSuchUnit
+	// Already means that what was asked for is so.
+	Already
 	// Gone means that there is no such job or unit any more.
 	Gone
 	// Denied means that neither the caller's uid nor polkit lets it do this.
@@ -351,6 +385,7 @@ const (
 )
 
 var problems = map[string]Problem{
+	"org.freedesktop.systemd1.AlreadySubscribed":                  Already,
 	"org.freedesktop.systemd1.NoSuchUnit":                         NoSuchUnit,
 	"org.freedesktop.DBus.Error.FileNotFound":                     NoSuchUnit,
 	"org.freedesktop.DBus.Error.UnknownObject":                    Gone,

@@ -41,6 +41,8 @@ const (
 	// jobLook is how often the manager is asked whether it still has the job, whose end
 	// may have been told while it was restarted.
 	jobLook = time.Second
+	// maxUnheard bounds how often a reload is asked for again whose end nobody told.
+	maxUnheard = 10
 	// settle is for how long a service whose start is over with the fork must go on.
 	settle = 300 * time.Millisecond
 )
@@ -82,9 +84,10 @@ func (u *Units) Do(ctx context.Context, j Job) (after *Unit, err error) {
 // run is a job under way, over the losses of the bus.
 type run struct {
 	Job
-	job    dbus.ObjectPath // once it is known
-	result string          // of the job; empty where nobody heard it
-	after  *Unit
+	job     dbus.ObjectPath // once it is known
+	result  string          // of the job; empty where nobody heard it
+	unheard int             // how many jobs ended so
+	after   *Unit
 }
 
 func (r *run) doing() string { return r.Verb + " " + r.Before.Unit }
@@ -209,12 +212,19 @@ func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 			continue
 		}
 		var told bool
-		if r.result, told = b.forget(r.job, ended); !told && r.Verb == "reload" {
-			// Nothing of the unit tells of it: ask again.
-			r.job = ""
-			return fmt.Errorf("cannot %s: %w (its job has gone)", r.doing(), errLost)
+		if r.result, told = b.forget(r.job, ended); told {
+			return nil
 		}
-		return nil
+		b.resubscribe()
+		if r.Verb != "reload" {
+			return nil // the unit will tell
+		}
+		if r.unheard++; r.unheard > maxUnheard {
+			return fmt.Errorf("cannot %s: its job has ended, and nobody told how", r.doing())
+		}
+		// Nothing of the unit tells of it: ask again.
+		r.job = ""
+		return fmt.Errorf("cannot %s: %w (its job has gone)", r.doing(), errLost)
 	}
 }
 
