@@ -86,6 +86,7 @@ type run struct {
 	Job
 	job     dbus.ObjectPath // once it is known
 	result  string          // of the job; empty where nobody heard it
+	known   bool            // it was there before this connection
 	unheard int             // how many jobs ended so
 	after   *Unit
 }
@@ -133,7 +134,7 @@ func (r *run) carry(ctx context.Context, b *bus) error {
 // join returns the channel on which the result of the job comes. It has the manager begin
 // the job unless that has, or had, it already.
 func (r *run) join(ctx context.Context, b *bus) (chan string, error) {
-	if r.job == "" {
+	if r.known = r.job != ""; !r.known {
 		r.Sent = true
 		job, ended, err := b.begin(ctx, r.doing(), manager+"."+verbs[r.Verb].method, r.Before.Unit, verbs[r.Verb].mode)
 		r.job = job
@@ -195,8 +196,14 @@ func happened(verb string, before Mark, now *Unit) bool {
 func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 	look := time.NewTicker(jobLook)
 	defer look.Stop()
+	// What an earlier connection began may have ended since.
+	now := make(chan struct{}, 1)
+	if r.known {
+		now <- struct{}{}
+	}
 	for {
 		select {
+		case <-now:
 		case r.result = <-ended:
 			return nil
 		case <-ctx.Done():
@@ -218,6 +225,10 @@ func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 		b.resubscribe()
 		if r.Verb != "reload" {
 			return nil // the unit will tell
+		}
+		if told, err := lastJob(ctx, r.Before.Unit, r.Before.At, verbs[r.Verb].types); err == nil && told != nil {
+			r.result, _ = told.JobResult.(string)
+			return nil
 		}
 		if r.unheard++; r.unheard > maxUnheard {
 			return fmt.Errorf("cannot %s: its job has ended, and nobody told how", r.doing())
