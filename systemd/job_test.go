@@ -152,7 +152,11 @@ func TestLostBus(t *testing.T) {
 			}
 			u := new(Units)
 			defer u.Close()
+			start := time.Now()
 			_, err := do(t, u, c.verb, "a.service")
+			if took := time.Since(start); took >= jobLook {
+				t.Errorf("it took %v: what ended meanwhile is to be seen at once", took)
+			}
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("err %v", err)
 			}
