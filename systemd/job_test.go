@@ -260,3 +260,26 @@ func TestWait(t *testing.T) {
 		t.Errorf("%+v, %v", now, err)
 	}
 }
+
+// A job whose path is known, and that ends while the bus is away, is seen to have ended at
+// once when it is back: it may soon be away again.
+func TestEndsWhileTheBusIsAway(t *testing.T) {
+	f := newFakeBus(t)
+	f.set("a.service", nil)
+	f.ask = func(_ *fake, _, unit string, job uint32) *dbus.Error {
+		time.AfterFunc(100*time.Millisecond, func() {
+			f.drop()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.runs(unit, job)
+			f.end(job, "done")
+		})
+		return nil
+	}
+	u := new(Units)
+	defer u.Close()
+	start := time.Now()
+	if after, err := do(t, u, "start", "a.service"); err != nil || !after.Active() || time.Since(start) >= jobLook {
+		t.Errorf("after %v: %+v, %v", time.Since(start), after, err)
+	}
+}
