@@ -152,7 +152,11 @@ func TestLostBus(t *testing.T) {
 			}
 			u := new(Units)
 			defer u.Close()
+			start := time.Now()
 			_, err := do(t, u, c.verb, "a.service")
+			if took := time.Since(start); took >= jobLook {
+				t.Errorf("it took %v: what ended meanwhile is to be seen at once", took)
+			}
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("err %v", err)
 			}
@@ -254,5 +258,28 @@ func TestWait(t *testing.T) {
 	now, err := u.Wait(ctx, "a.service", func(u *Unit) bool { return u.ActiveState == "inactive" })
 	if err != nil || now.ActiveState != "inactive" {
 		t.Errorf("%+v, %v", now, err)
+	}
+}
+
+// A job whose path is known, and that ends while the bus is away, is seen to have ended at
+// once when it is back: it may soon be away again.
+func TestEndsWhileTheBusIsAway(t *testing.T) {
+	f := newFakeBus(t)
+	f.set("a.service", nil)
+	f.ask = func(_ *fake, _, unit string, job uint32) *dbus.Error {
+		time.AfterFunc(100*time.Millisecond, func() {
+			f.drop()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.runs(unit, job)
+			f.end(job, "done")
+		})
+		return nil
+	}
+	u := new(Units)
+	defer u.Close()
+	start := time.Now()
+	if after, err := do(t, u, "start", "a.service"); err != nil || !after.Active() || time.Since(start) >= jobLook {
+		t.Errorf("after %v: %+v, %v", time.Since(start), after, err)
 	}
 }
