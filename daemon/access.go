@@ -32,6 +32,9 @@ const (
 	// partly: who may do the verb to something in the path's project; what of it, the
 	// handler asks.
 	partly
+	// onUnit: who may do the verb to the path's unit, by the id that systemd has for its
+	// name: the handler asks (unitOf).
+	onUnit
 	// host: who may do the verb to the whole host.
 	host
 )
@@ -44,7 +47,8 @@ func (d *Daemon) subject(p peer) policy.Subject {
 	case p.UID == 0:
 		return policy.User(0, "root", nil, nil)
 	}
-	return policy.User(p.UID, p.name(), p.gids(), d.names.groups(p.gids()))
+	gids := p.gids()
+	return policy.User(p.UID, p.name(), gids, d.names.groups(gids))
 }
 
 // subjectOf is who made a request; one of whom nothing is known may do nothing.
@@ -62,7 +66,7 @@ func (d *Daemon) allow(route route, r *http.Request) error {
 		return &ipc.Error{Code: ipc.CodeForbidden, Message: "it is not known who asks"}
 	}
 	switch route.access.kind {
-	case open, filtered:
+	case open, filtered, onUnit:
 		return nil
 	case host:
 		return d.permit(r.Context(), policy.Request{Verb: route.access.verb})
@@ -182,12 +186,19 @@ func (d *Daemon) sees(ctx context.Context, project string) bool {
 
 // showsOperation reports whether the caller may know of an operation.
 func (d *Daemon) showsOperation(ctx context.Context, o ipc.Operation) bool {
+	if o.Unit != "" {
+		q := policy.Request{Verb: policy.Operations, Target: policy.Target{Unit: o.Unit}}
+		return d.policy().Decide(d.subjectOf(ctx), q).Allowed
+	}
 	return d.policy().May(d.subjectOf(ctx), policy.Operations, o.Project)
 }
 
 // showsEvent reports whether the caller may see what the journal tells: of a service, of
 // a project, or of what concerns the whole host.
 func (d *Daemon) showsEvent(ctx context.Context, e ipc.HostEvent) bool {
+	if unit := e.Fields["TVS_UNIT"]; unit != "" {
+		return d.seesUnit(ctx, unit)
+	}
 	about := policy.Target{Project: e.Fields["TVS_PROJECT"], Service: e.Fields["TVS_SERVICE"]}
 	if about.Project != "" && about.Service == "" {
 		return d.policy().May(d.subjectOf(ctx), policy.Events, about.Project)

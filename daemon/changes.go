@@ -161,7 +161,7 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		if err := o.job.within(want); err != nil {
 			return "", err
 		}
-		o.job.settle(p, want)
+		o.change(func(j *job) { j.settle(p, want) })
 		o.update(func(r *ipc.Operation) { r.Summary = want.summary })
 		if err := s.d.state.record(o.snapshot(), &o.job); err != nil {
 			return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot " + want.summary + ": " + err.Error(), Hint: stateHint}

@@ -146,6 +146,9 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := s.limitAll(ctx, o, p); err != nil {
+		return "", err
+	}
 	counts := map[string]int{}
 	for service := range p.Backends {
 		if replicas := p.Service(service); replicas != nil {
@@ -174,6 +177,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	err = s.d.state.update(s.name, func(k *projectState) {
 		maps.DeleteFunc(k.Desired, func(service string, _ int) bool { return gone(service) })
 		maps.DeleteFunc(k.Specs, func(service string, _ *dockerops.Spec) bool { return gone(service) })
+		maps.DeleteFunc(k.Limits, func(service string, _ dockerops.LimitSet) bool { return gone(service) })
 	})
 	if err != nil {
 		return "", err
@@ -322,7 +326,7 @@ func getOverride(d *Daemon, r *http.Request) (any, error) {
 		return nil, err
 	}
 	kept := d.state.project(name)
-	override := ipc.Override{YAML: renderOverride(name, kept.Desired, kept.Images, config)}
+	override := ipc.Override{YAML: renderOverride(name, kept.Desired, kept.Images, config) + limitNotes(kept.Limits)}
 	if len(compose.Files.Compose) > 0 {
 		first := compose.Files.Compose[0]
 		override.File = strings.TrimSuffix(first, filepath.Ext(first)) + ".override" + filepath.Ext(first)

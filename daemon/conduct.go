@@ -92,7 +92,7 @@ func (d *Daemon) ending() bool {
 
 // leave ends an operation here without an outcome: on disk it is unfinished.
 func (d *Daemon) leave(o *operation) {
-	d.log.notice(eventResumed, fmt.Sprintf("Leaving it to the next start of tvsctld: %s in project %s.", o.snapshot().Summary, o.snapshot().Project), o.fields())
+	d.log.notice(eventResumed, fmt.Sprintf("Leaving it to the next start of tvsctld: %s%s.", o.snapshot().Summary, where(o.snapshot())), o.fields())
 	d.mu.Lock()
 	delete(d.running, o.record.ID)
 	d.mu.Unlock()
@@ -159,7 +159,7 @@ func (d *Daemon) keepSteps(o *operation) (stop func()) {
 			n += len(events)
 			if slices.ContainsFunc(events, func(e ipc.Event) bool { return e.Kind == ipc.EventStep && !e.Step.Ended.IsZero() }) {
 				// That it cannot be kept is said with the outcome.
-				_ = d.state.record(o.snapshot(), &o.job)
+				_ = d.state.record(o.snapshot(), o.jobNow())
 			}
 			select {
 			case <-more:

@@ -53,7 +53,7 @@ const (
 type Daemon struct {
 	config   Config
 	engine   *dockerops.Engine
-	units    systemd.Units
+	units    systemd.Units // shares a connection; not to be copied
 	state    *store
 	log      *logbook
 	activity *activity
@@ -72,6 +72,7 @@ type Daemon struct {
 	once      sync.Once
 	statuses  flights
 	examining chan struct{} // holds a value while the host's nginx is examined
+	lookings  flights       // into containers
 
 	mu       sync.Mutex
 	sites    map[string]*site
@@ -79,6 +80,7 @@ type Daemon struct {
 	running  map[string]*operation
 	admitted int             // counts operations
 	reserved map[string]bool // operations that are about to run
+	sessions int             // commands that run for a client
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
@@ -114,6 +116,7 @@ func New(config Config) *Daemon {
 func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
+	defer d.units.Close()
 	d.life = life
 	d.activity = newActivity(d.idle())
 	go d.health.answer(life, d.passLocks)
@@ -240,7 +243,7 @@ func (d *Daemon) drained(g *gate) bool {
 func (d *Daemon) operating() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.running) > 0
+	return len(d.running)+d.sessions > 0
 }
 
 func reopen(socket *os.File) (*net.UnixListener, error) {

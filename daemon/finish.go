@@ -89,7 +89,7 @@ func (d *Daemon) showStatus() {
 		return
 	}
 	first := slices.MinFunc(running, func(a, b ipc.Operation) int { return a.Started.Compare(b.Started) })
-	text := fmt.Sprintf("Running: %s in project %s, for %s", first.Summary, first.Project, first.User)
+	text := fmt.Sprintf("Running: %s%s, for %s", first.Summary, where(first), first.User)
 	if n := len(running) - 1; n > 0 {
 		text += fmt.Sprintf(", and %d more", n)
 	}

@@ -16,6 +16,6 @@ func init() {
 	}
 }
 
-var accessNames = map[accessKind]string{open: ipc.AccessOpen, filtered: ipc.AccessFiltered, whole: ipc.AccessWhole, partly: ipc.AccessPartly, host: ipc.AccessHost}
+var accessNames = map[accessKind]string{open: ipc.AccessOpen, filtered: ipc.AccessFiltered, whole: ipc.AccessWhole, partly: ipc.AccessPartly, onUnit: ipc.AccessUnit, host: ipc.AccessHost}
 
 func getIndex(*Daemon, *http.Request) (any, error) { return index, nil }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"tvsctl/dockerops"
@@ -51,6 +53,7 @@ var kinds = map[string]work{
 	"start": (*site).carryOut, "stop": (*site).carryOut,
 	"rollout": (*site).replace, "restart": (*site).replace, "rollback": (*site).replace, "continue": (*site).replace,
 	"restore": (*site).startAll, "up": (*site).up, "down": (*site).down, "reload": (*site).reloadNginx,
+	"limit": (*site).limit,
 }
 
 // newJob makes the job of a request.
@@ -95,6 +98,15 @@ func (j job) change() (change, error) {
 	return make(j.Request)
 }
 
+// changes notes what the outcome's entry in the journal says of before and after.
+func (j *job) changes(before, after []string) {
+	j.Audit = maps.Clone(j.Audit)
+	if j.Audit == nil {
+		j.Audit = fields{}
+	}
+	j.Audit["TVS_BEFORE"], j.Audit["TVS_AFTER"] = strings.Join(before, " "), strings.Join(after, " ")
+}
+
 // settle notes what an intent came to mean and what it met.
 func (j *job) settle(p *dockerops.Project, want intent) {
 	d := &decided{Goals: want.request.Goals, Desired: want.desired, StopDependencies: want.request.StopDependencies,
@@ -107,6 +119,34 @@ func (j *job) settle(p *dockerops.Project, want intent) {
 		}
 	}
 	j.Decided = d
+	var before, after []string
+	for _, name := range slices.Sorted(maps.Keys(d.Goals)) {
+		service, running := p.Service(name), 0
+		if service == nil {
+			continue
+		}
+		replicas := service.Replicas
+		for _, r := range replicas {
+			if r.Running() {
+				running++
+			}
+		}
+		before = append(before, counted(name, running, len(replicas)))
+		if goal := d.Goals[name]; goal.Running {
+			after = append(after, counted(name, goal.Count, goal.Count))
+		} else {
+			after = append(after, counted(name, 0, goal.Count))
+		}
+	}
+	j.changes(before, after)
+}
+
+// counted says "webapp=3", or "webapp=1/3" when only so many of them run.
+func counted(service string, running, all int) string {
+	if running == all {
+		return fmt.Sprintf("%s=%d", service, all)
+	}
+	return fmt.Sprintf("%s=%d/%d", service, running, all)
 }
 
 // again is the intent of a job that was decided, with what an earlier life of it did.
@@ -132,6 +172,11 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, true
+		if kept.Job.Kind == unitKind && d.state.usable() == nil {
+			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
+			d.admitUnit(o)
+			continue
+		}
 		if d.state.usable() != nil || kinds[kept.Job.Kind] == nil {
 			d.abandon(o)
 			continue

@@ -19,6 +19,9 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 		if project != "" && record.Project != project || !d.showsOperation(r.Context(), record) {
 			continue
 		}
+		if record.Unit != "" && !d.seesUnit(r.Context(), record.Unit) {
+			continue
+		}
 		d.mu.Lock()
 		running := d.running[record.ID]
 		d.mu.Unlock()
@@ -44,14 +47,19 @@ func postCancel(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.permitPart(r.Context(), policy.Cancel, record.Project); err != nil {
+	if record.Unit != "" {
+		err = d.allowUnit(r.Context(), policy.Cancel, record.Unit)
+	} else {
+		err = d.permitPart(r.Context(), policy.Cancel, record.Project)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if o == nil || record.State.Finished() {
 		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot cancel operation %s: it has ended", record.ID)}
 	}
 	who, _ := peerOf(r.Context())
-	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s in project %s.", who.name(), record.Summary, record.Project), o.fields())
+	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), o.fields())
 	o.cancel(fmt.Errorf("canceled by %s", who.name()))
 	return o.snapshot(), nil
 }
@@ -121,6 +129,9 @@ func getHostEvents(d *Daemon, r *http.Request) (any, error) {
 					return
 				}
 				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project || !d.showsEvent(r.Context(), entry) {
+					continue
+				}
+				if unit := entry.Fields["TVS_UNIT"]; unit != "" && !d.seesUnit(r.Context(), unit) {
 					continue
 				}
 				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))

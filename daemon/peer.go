@@ -73,12 +73,9 @@ func (p peer) name() string {
 	return id
 }
 
-// gids are all its groups, each once.
+// gids are all groups of the peer, the primary one first.
 func (p peer) gids() []uint32 {
-	if slices.Contains(p.Groups, p.GID) {
-		return p.Groups
-	}
-	return append([]uint32{p.GID}, p.Groups...)
+	return append([]uint32{p.GID}, slices.DeleteFunc(slices.Clone(p.Groups), func(gid uint32) bool { return gid == p.GID })...)
 }
 
 type peerKey struct{}

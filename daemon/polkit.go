@@ -14,6 +14,12 @@ import (
 // at run time proves nothing.
 var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
 
+const (
+	daemonUser = "tvsctld"
+	// PolkitCopy is the rule that was written, where the daemon can read it.
+	PolkitCopy = "/run/tvs/polkit.rules"
+)
+
 // PolkitRule returns the polkit rule that lets the daemon's user manage the configured
 // units and no others, empty when there are none, and what is wrong with the
 // configuration. A unit without a file is left out, and the rule looks whether it still

@@ -25,8 +25,11 @@ func TestRoutesAreComplete(t *testing.T) {
 		}
 		seen[key] = true
 		_, known := r.access.verb.Info()
-		if r.access.kind == 0 || known != (r.access.kind == whole || r.access.kind == partly || r.access.kind == host) {
+		if r.access.kind == 0 || known != (r.access.kind == whole || r.access.kind == partly || r.access.kind == onUnit || r.access.kind == host) {
 			t.Errorf("%s has no access rule", key)
+		}
+		if onOne := strings.Contains(r.path, "{unit}"); onOne != (r.access.kind == onUnit) {
+			t.Errorf("%s: its access is not about what its path is about", key)
 		}
 		if inProject := strings.Contains(r.path, "{project}"); inProject != (r.access.kind == whole || r.access.kind == partly) {
 			t.Errorf("%s: its access is not about what its path is about", key)

@@ -11,7 +11,8 @@ import (
 // getWhoami tells the caller who it is here, and what the policy gives it.
 func getWhoami(d *Daemon, r *http.Request) (any, error) {
 	who, _ := peerOf(r.Context())
-	answer := ipc.Whoami{User: who.name(), UID: who.UID, GIDs: who.gids(), Groups: d.names.groups(who.gids()), Policy: d.policy().Hash(),
+	gids := who.gids()
+	answer := ipc.Whoami{User: who.name(), UID: who.UID, GIDs: gids, Groups: d.names.groups(gids), Policy: d.policy().Hash(),
 		Files: d.policy().Files(), Grants: []ipc.Grant{}}
 	for _, g := range d.policy().Summary(d.subjectOf(r.Context())) {
 		effect := "allow"
@@ -43,5 +44,5 @@ func getCanI(d *Daemon, r *http.Request) (any, error) {
 		return nil, badRequest("%s is nothing that is done to %s", verb, q.Target)
 	}
 	decision := d.policy().Decide(d.subjectOf(r.Context()), q)
-	return ipc.Decision{Allowed: decision.Allowed, Default: decision.Default, Rule: decision.Rule, Source: decision.Source, Reason: decision.Reason, Policy: d.policy().Hash()}, nil
+	return ipc.Verdict{Allowed: decision.Allowed, Default: decision.Default, Rule: decision.Rule, Source: decision.Source, Reason: decision.Reason, Policy: d.policy().Hash()}, nil
 }

@@ -28,6 +28,7 @@ const (
 	AccessFiltered = "filtered" // whoever may connect; it shows what the caller may see
 	AccessWhole    = "whole"    // who may do the verb to all of the path's project
 	AccessPartly   = "partly"   // who may do the verb to something in the path's project
+	AccessUnit     = "unit"     // who may do the verb to the path's unit
 	AccessHost     = "host"     // who may do the verb to the whole host
 )
 
@@ -270,9 +271,10 @@ func (s OperationState) Finished() bool {
 // Operation is one change, from request to outcome.
 type Operation struct {
 	ID      string         `json:"id"`
-	Project string         `json:"project"`
-	Verb    string         `json:"verb"`    // scale, start, up, …
-	Summary string         `json:"summary"` // "scale webapp from 1 to 3"
+	Project string         `json:"project"`        // empty for a change of a unit
+	Unit    string         `json:"unit,omitempty"` // the unit that is changed
+	Verb    string         `json:"verb"`           // scale, start, up, …
+	Summary string         `json:"summary"`        // "scale webapp from 1 to 3"
 	User    string         `json:"user"`
 	UID     uint32         `json:"uid"`
 	State   OperationState `json:"state"`
@@ -354,8 +356,8 @@ type Grant struct {
 	Rate        string   `json:"rate,omitempty"` // "10/1m"
 }
 
-// Decision is whether the caller may do something, and why.
-type Decision struct {
+// Verdict is whether the caller may do something, and why.
+type Verdict struct {
 	Allowed bool   `json:"allowed"`
 	Default bool   `json:"default,omitempty"` // denied, since no rule allows it
 	Rule    string `json:"rule,omitempty"`    // that decided, or comes closest

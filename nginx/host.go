@@ -105,6 +105,15 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	}, &ConfigError{Nginx: h.Label, Text: "did not take up the new configuration; its log says why"})
 }
 
+// Writable is as Container.Writable.
+func (h *Host) Writable(context.Context) error {
+	file, err := os.CreateTemp(h.Dir, ".tvsctl")
+	if err != nil {
+		return &ConfigError{Nginx: h.Label, Text: "cannot write to " + h.Dir, Output: lines(err.Error())}
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
 // Drain is as Container.Drain.
 func (h *Host) Drain(ctx context.Context) error {
 	master, err := h.Unit.MainPID(ctx)

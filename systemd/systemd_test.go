@@ -150,8 +150,8 @@ func TestWatchdog(t *testing.T) {
 
 func TestUnitsWithoutABus(t *testing.T) {
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
-	_, stateErr := Units{}.State(t.Context(), "nginx.service")
-	for _, err := range []error{stateErr, Units{}.Reload(t.Context(), "nginx.service")} {
+	_, stateErr := new(Units).State(t.Context(), "nginx.service")
+	for _, err := range []error{stateErr, new(Units).Reload(t.Context(), "nginx.service")} {
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot reach the system bus") {
 			t.Errorf("err %v", err)
 		}

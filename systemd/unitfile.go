@@ -1,0 +1,142 @@
+package systemd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/unit"
+)
+
+// UnitFileVerbs are the changes of unit files. polkit's manage-unit-files, which they take,
+// carries no unit: whoever has it has them all, and so the daemon has it not. A root
+// oneshot, an instance of tvsctld-unit-file@.service, does it for what UnitFileList has.
+var UnitFileVerbs = []string{"enable", "disable", "mask", "unmask"}
+
+// UnitFileList is the literal list of what tvsctld-unit-file@.service does: lines of a verb
+// and a unit's full name, "enable nginx.service". Only root may write it.
+const UnitFileList = "/etc/tvsctld/unit-files.list"
+
+// UnitFileHelper returns the instance of the oneshot for a change.
+func UnitFileHelper(verb, name string) string {
+	return "tvsctld-unit-file@" + unit.UnitNameEscape(verb+":"+name) + ".service"
+}
+
+// ErrNotListed means that a change of unit files is not in the list.
+var ErrNotListed = errors.New("it is not listed in " + UnitFileList)
+
+// Listed returns nil when a list has the change, ErrNotListed when it has not, and another
+// error for a list that cannot be read or trusted. owner is who may write it besides root.
+func UnitFileListed(path string, owner int, verb, name string) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotListed
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the list of unit files: %v", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("cannot read the list of unit files: %v", err)
+	}
+	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != 0 && uid != owner || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("cannot trust %s: others than root can write it: chown root %s; chmod 644 %s", path, path, path)
+	}
+	scanner := bufio.NewScanner(file)
+	for scanner.Scan() {
+		line, _, _ := strings.Cut(scanner.Text(), "#")
+		if slices.Equal(strings.Fields(line), []string{verb, name}) {
+			return nil
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return fmt.Errorf("cannot read the list of unit files: %v", err)
+	}
+	return ErrNotListed
+}
+
+// fileChange is what the manager says of a symlink that it made or removed.
+type fileChange struct{ Kind, File, Source string }
+
+// ChangeUnitFile enables, disables, masks or unmasks a unit for good and has the manager
+// read its files again, which those methods do not. It returns what was changed, in
+// systemctl's words. It takes root.
+func (u *Units) ChangeUnitFile(ctx context.Context, verb, name string) (done []string, err error) {
+	if !slices.Contains(UnitFileVerbs, verb) {
+		return nil, fmt.Errorf("cannot %s %s: the verbs are %s", verb, name, strings.Join(UnitFileVerbs, ", "))
+	}
+	doing := verb + " " + name
+	files := []string{name}
+	err = u.persist(ctx, func(b *bus) error {
+		var changes []fileChange
+		var err error
+		carries := true
+		switch verb {
+		case "enable":
+			err = b.call(ctx, doing, managerPath, manager+".EnableUnitFiles", []any{files, false, false}, &carries, &changes)
+		case "disable":
+			err = b.call(ctx, doing, managerPath, manager+".DisableUnitFiles", []any{files, false}, &changes)
+		case "mask":
+			err = b.call(ctx, doing, managerPath, manager+".MaskUnitFiles", []any{files, false, false}, &changes)
+		case "unmask":
+			err = b.call(ctx, doing, managerPath, manager+".UnmaskUnitFiles", []any{files, false}, &changes)
+		}
+		if err != nil {
+			return err
+		}
+		if !carries && len(changes) == 0 {
+			return fmt.Errorf("cannot enable %s: its file has no [Install] section that says where it belongs", name)
+		}
+		for _, c := range changes {
+			switch c.Kind {
+			case "symlink":
+				done = append(done, fmt.Sprintf("Created symlink %s → %s.", c.File, c.Source))
+			case "unlink":
+				done = append(done, fmt.Sprintf("Removed %s.", c.File))
+			}
+		}
+		return b.call(ctx, "reload the unit files", managerPath, manager+".Reload", nil)
+	})
+	return done, err
+}
+
+// maxUnitFile bounds what is read of a unit file, in bytes.
+const maxUnitFile = 1 << 20
+
+// UnitFile is a unit file or a drop-in of it.
+type UnitFile struct{ Path, Text string }
+
+// Files reads the unit's file and its drop-ins.
+func (u *Unit) Files() ([]UnitFile, error) {
+	var list []UnitFile
+	for _, path := range append([]string{u.Fragment}, u.DropIns...) {
+		if path == "" {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %v", filepath.Base(path), err)
+		}
+		switch {
+		case info.Mode().Type() == fs.ModeDevice|fs.ModeCharDevice: // masked: a link to /dev/null
+			list = append(list, UnitFile{Path: path})
+			continue
+		case !info.Mode().IsRegular() || info.Size() > maxUnitFile:
+			return nil, fmt.Errorf("cannot read %s: it is no file of at most %d bytes", path, maxUnitFile)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the unit file: %v", err)
+		}
+		list = append(list, UnitFile{Path: path, Text: string(text)})
+	}
+	return list, nil
+}
