@@ -4,9 +4,7 @@ package tests
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,30 +16,18 @@ import (
 // suites are the Debians that what systemd and polkit do is tried on.
 var suites = []string{"trixie", "bookworm"}
 
-// bootSuite boots and installs a machine of a suite for one test. On bookworm there is no
+// ofSuite boots and installs a machine of a suite for one test. On bookworm there is no
 // compose plugin, and the images are left out.
-func bootSuite(t *testing.T, name, suite string) *machine {
+func ofSuite(t *testing.T, name, suite string) *machine {
 	t.Helper()
 	if output, err := exec.Command("./testhost", "setup", suite).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if output, err := exec.Command("./testhost", "boot", name, suite).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	root, err := exec.Command("./testhost", "root", name).Output()
+	m, err := bootSuite(name, suite)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{name: name, root: strings.TrimSpace(string(root))}
 	t.Cleanup(m.stop)
-	if err := os.MkdirAll(filepath.Join(m.root, "srv/tvs"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{"bin", "units", "scripts", "policy", "examples"} {
-		if output, err := exec.Command("cp", "-r", filepath.Join("..", dir), filepath.Join(m.root, "srv/tvs")).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, output)
-		}
-	}
 	m.must(t, "/srv/tvs/scripts/install.sh")
 	return m
 }
@@ -122,7 +108,7 @@ func TestPolkit(t *testing.T) {
 	for _, suite := range suites {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			m := bootSuite(t, "polkit-"+suite, suite)
+			m := ofSuite(t, "polkit-"+suite, suite)
 			for _, name := range []string{"listed", "gone", "plain"} {
 				writeFile(t, m, "/etc/systemd/system/"+name+".service", "[Service]\nExecStart=sleep infinity\n")
 			}

@@ -54,6 +54,7 @@ var scopes = []struct{ name, principal, lines string }{
 	{"project", "users = [%q]", `projects = ["own*"]`},
 	{"service", "groups = [%q]", `projects = ["ownshop"]` + "\n" + `services = ["web*"]`},
 	{"verbs", "users = [%q]", `projects = ["ownshop"]` + "\n" + `verbs = ["st*", "override"]`},
+	{"units", "users = [%q]", `units = ["ownjob*.service"]`},
 	{"elsewhere", "users = [%q]", `projects = ["elsewhere"]`},
 	{"denied", "users = [%q]", ""}, // every project, and a second rule that denies
 }
@@ -96,6 +97,14 @@ func (c caller) may(verb, project, service string) bool {
 	return false
 }
 
+// mayUnit is the same for a unit.
+func (c caller) mayUnit(verb, unit string) bool {
+	return c.root || c.scope == "units" && unit == unitOf(mine) && holds(c.role, verb)
+}
+
+// unitOf is the unit that goes with a project.
+func unitOf(project string) string { return strings.TrimSuffix(project, "shop") + "job.service" }
+
 func matrixPolicy() string {
 	var b strings.Builder
 	for _, c := range callers() {
@@ -111,7 +120,8 @@ func matrixPolicy() string {
 	return b.String()
 }
 
-// probe is how a route is tried. SERVICE in a body stands for each service of the project.
+// probe is how a route is tried. SERVICE, in the body or for a GET in the query, stands for
+// each service of the project.
 type probe struct {
 	route string // method and path, as the index has them
 	verb  string
@@ -146,10 +156,36 @@ var probes = []probe{
 	{"POST " + inProject + "/up", "up", true, `{}`, "", 400},
 	{"POST " + inProject + "/down", "down", true, `{}`, "", 400},
 	{"PUT " + inProject + "/declaration", "declare", true, `{}`, `{"directory":"/srv/stacks/ownshop","files":["/srv/stacks/ownshop/compose.yaml"]}`, 400},
+	{"GET " + inProject + "/logs", "logs", false, "service=SERVICE", "", 200},
+	{"GET " + inProject + "/services/{service}/inspect", "inspect", false, "number=1&of=SERVICE", "", 200},
+	{"POST " + inProject + "/limit", "limit", false, `{"service":"SERVICE"}`, `{"service":"SERVICE","pids":100}`, 400},
+	{"POST " + inProject + "/limit", "plan", false, `{"service":"SERVICE","pids":100,"dry_run":true}`, "", 200},
+	{"POST " + inProject + "/exec", "exec", false, `{"service":"SERVICE","number":99,"command":["/app"]}`, `{"service":"SERVICE","command":["/app"]}`, 404},
 	{"GET " + inProject + "/override", "override", true, "", "", 200},
 	{"GET " + inProject + "/nginx", "status", true, "", "", 500},
 	{"POST " + inProject + "/nginx/test", "nginx-test", true, "", "", 500},
 	{"POST " + inProject + "/nginx/reload", "nginx-reload", true, "", "", 500},
+}
+
+const onUnit = "/v1/units/{unit}"
+
+// unitProbes are the routes of units. whole has no meaning there.
+var unitProbes = []probe{
+	{"GET " + onUnit, "status", false, "", "", 200},
+	{"GET " + onUnit + "/files", "cat", false, "", "", 200},
+	{"GET " + onUnit + "/dependencies", "deps", false, "", "", 200},
+	{"GET " + onUnit + "/logs", "logs", false, "", "", 200},
+	{"GET " + onUnit + "/wait", "status", false, "for=inactive", "", 200},
+	{"POST " + onUnit + "/isolate", "isolate", false, `{"dry_run":true}`, `{}`, 409},
+	{"POST " + onUnit + "/start", "start", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/stop", "stop", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/restart", "restart", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/reload", "reload", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/reset-failed", "reset-failed", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/enable", "enable", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/disable", "disable", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/mask", "mask", false, `{"force":true}`, `{}`, 400},
+	{"POST " + onUnit + "/unmask", "unmask", false, `{"force":true}`, `{}`, 400},
 }
 
 // cell is one request of one caller, and what has to come of it.
@@ -193,18 +229,23 @@ func (m *matrix) add(c cell) {
 
 func (m *matrix) build(t *testing.T) {
 	tried := map[string]bool{}
-	for _, p := range probes {
+	for i, p := range slices.Concat(probes, unitProbes) {
+		ofUnit := i >= len(probes)
 		tried[p.route] = true
-		i := slices.IndexFunc(m.routes, func(r ipc.Route) bool { return r.Method+" "+r.Path == p.route })
-		if i < 0 {
+		at := slices.IndexFunc(m.routes, func(r ipc.Route) bool { return r.Method+" "+r.Path == p.route })
+		if at < 0 {
 			t.Errorf("there is no route %s", p.route)
 			continue
 		}
-		if r := m.routes[i]; p.verb != "plan" && p.verb != r.Verb || p.whole != (r.Access == ipc.AccessWhole) {
+		if r := m.routes[at]; p.verb != "plan" && p.verb != r.Verb || p.whole != (r.Access == ipc.AccessWhole) {
 			t.Errorf("%s is %s of %s", p.route, r.Access, r.Verb)
 		}
 		for _, c := range callers() {
-			m.project(c, p)
+			if ofUnit {
+				m.unit(c, p)
+			} else {
+				m.project(c, p)
+			}
 		}
 	}
 	for _, r := range m.routes {
@@ -254,9 +295,36 @@ func (m *matrix) project(c caller, p probe) {
 			if c.scope == "service" && service != hidden {
 				made.hidden = append(made.hidden, fmt.Sprintf(`"name":%q`, hidden))
 			}
-			made.body = strings.ReplaceAll(body, "SERVICE", service)
+			made.path = strings.Replace(made.path, "{service}", service, 1)
+			made.fill(strings.ReplaceAll(body, "SERVICE", service))
 			m.add(made)
 		}
+	}
+}
+
+// fill gives the request its body, or for a GET its query.
+func (c *cell) fill(text string) {
+	if c.method != "GET" {
+		c.body = text
+	} else if text != "" {
+		c.path += "?" + text
+	}
+}
+
+// unit adds the cells of a probe of units for one caller.
+func (m *matrix) unit(c caller, p probe) {
+	method, path, _ := strings.Cut(p.route, " ")
+	for _, project := range []string{mine, foreign} {
+		made := cell{caller: c, what: p.verb, method: method, path: strings.Replace(path, "{unit}", unitOf(project), 1), want: []int{p.status}}
+		text := p.harmless
+		if !c.mayUnit(p.verb, unitOf(project)) {
+			made.want, made.has = []int{403}, string(ipc.CodeForbidden)
+			if p.earnest != "" {
+				text = p.earnest
+			}
+		}
+		made.fill(text)
+		m.add(made)
 	}
 }
 
@@ -290,6 +358,15 @@ func (m *matrix) everybody(c caller, r ipc.Route) {
 		of = "ops"
 	}
 	switch {
+	case r.Path == "/v1/units":
+		made.hidden = []string{unitOf(foreign)}
+		if c.root {
+			made.hidden, made.has = nil, unitOf(foreign)
+		} else if c.scope == "units" {
+			made.has = unitOf(mine)
+		} else {
+			made.hidden = []string{"job.service"}
+		}
 	case r.Path == "/v1/whoami":
 		made.has, made.hidden = fmt.Sprintf(`"user":%q`, c.name), nil
 	case r.Access == ipc.AccessFiltered && c.root:
@@ -315,9 +392,11 @@ func (m *matrix) canI(c caller) {
 				m.add(cell{caller: c, what: "can-i", method: "GET", path: "/v1/can-i?verb=" + verb + "&project=" + target.project + "&service=" + target.service,
 					want: []int{200}, has: fmt.Sprintf(`"allowed":%v`, c.may(verb, target.project, service))})
 			}
-			if verb == "status" || slices.Contains(ofUnits, verb) {
-				m.add(cell{caller: c, what: "can-i", method: "GET", path: "/v1/can-i?verb=" + verb + "&unit=nginx.service",
-					want: []int{200}, has: fmt.Sprintf(`"allowed":%v`, c.root)})
+			for _, unit := range []string{unitOf(mine), unitOf(foreign)} {
+				if verb == "status" || verb == "start" || slices.Contains(ofUnits, verb) {
+					m.add(cell{caller: c, what: "can-i", method: "GET", path: "/v1/can-i?verb=" + verb + "&unit=" + unit,
+						want: []int{200}, has: fmt.Sprintf(`"allowed":%v`, c.mayUnit(verb, unit))})
+				}
 			}
 		}
 	}
@@ -331,9 +410,12 @@ func (m *matrix) further(c caller, r ipc.Route) {
 		service = "*"
 	}
 	for _, project := range []string{mine, foreign} {
-		path := strings.NewReplacer("{project}", project, "{service}", visible, "{unit}", "nginx.service").Replace(r.Path)
+		path := strings.NewReplacer("{project}", project, "{service}", visible, "{unit}", unitOf(project)).Replace(r.Path)
 		may := c.may(r.Verb, project, service)
-		if !strings.Contains(r.Path, "{project}") { // units and the host are nobody's but root's
+		switch r.Access {
+		case ipc.AccessUnit:
+			may = c.mayUnit(r.Verb, unitOf(project))
+		case ipc.AccessHost: // which no rule here covers
 			may = c.root
 		}
 		if !may {
@@ -360,6 +442,9 @@ func (m *matrix) run(t *testing.T, on *machine) (statuses []int, bodies []string
 			}
 			fmt.Fprintf(&config, "url = %q\nunix-socket = \"/run/tvsctld.sock\"\nmax-time = 30\nsilent\nrequest = %s\noutput = \"/srv/matrix/%s/%d\"\nwrite-out = \"%d %%{http_code}\\n\"\n",
 				"http://tvsctld"+cell.path, cell.method, c.name, i, i)
+			if strings.HasSuffix(cell.path, "/exec") {
+				config.WriteString("header = \"Connection: Upgrade\"\nheader = \"Upgrade: tvs-exec\"\n")
+			}
 			if cell.body != "" {
 				fmt.Fprintf(&config, "data-binary = %q\n", cell.body)
 			}
@@ -428,6 +513,8 @@ func TestPolicyMatrix(t *testing.T) {
 	m.must(t, "systemctl", "restart", "tvsctld.service")
 	x := &matrix{ids: map[string]string{}}
 	for _, name := range []string{mine, foreign} {
+		writeFile(t, m, "/etc/systemd/system/"+unitOf(name), "[Unit]\nDescription=A job\n[Service]\nExecStart=true\n[Install]\nWantedBy=multi-user.target\n")
+		m.sh(t, "systemctl daemon-reload; systemctl start "+unitOf(name)+"; ln -sf ../"+unitOf(name)+" /etc/systemd/system/multi-user.target.wants/; systemctl daemon-reload")
 		s := &stack{m: m, name: name}
 		writeFile(t, m, s.file(), fmt.Sprintf("name: %s\nservices:\n  %s:\n    image: app\n  %s:\n    image: app\n", name, visible, hidden))
 		s.compose(t, "up", "-d")
