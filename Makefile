@@ -22,6 +22,7 @@ examples: ## the programs of the example stack and of the tests, into bin/exampl
 	$(GOBUILD) -o bin/tests/load ./tests/load
 	$(GOBUILD) -o bin/tests/bench ./tests/bench
 	$(GOBUILD) -o bin/tests/clients ./tests/clients
+	$(GOBUILD) -o bin/tests/raw ./tests/raw
 	$(GOBUILD) -tags faults -o bin/tests/tvsctld-faults ./cmd/tvsctld
 
 test: build examples ## everything, with all set-up: unit tests, then end to end on a test machine (root)

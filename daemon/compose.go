@@ -80,12 +80,23 @@ func postUp(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := d.declared(r.Context(), name, "up"); err != nil {
+	_, files, err := d.declared(r.Context(), name, "up")
+	if err != nil {
 		return nil, err
 	}
 	j, err := newJob("up", request)
 	if err != nil {
 		return nil, err
+	}
+	known, err := dockerops.Compose{Project: name, Files: files, Declared: true}.Config(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if mounts := mountsSockets(known); mounts != "" {
+		if err := d.permitSockets(r.Context(), name, mounts); err != nil {
+			return nil, err
+		}
+		j.Sockets = true
 	}
 	return d.launch(r.Context(), d.site(name), "up", "bring up "+name, j)
 }
@@ -108,6 +119,9 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	}
 	known, err := compose.Config(ctx)
 	if err != nil {
+		return "", err
+	}
+	if err := o.job.mayMount(mountsSockets(known)); err != nil {
 		return "", err
 	}
 	for _, service := range slices.Sorted(maps.Keys(kept.Images)) {

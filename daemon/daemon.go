@@ -309,6 +309,19 @@ func (d *Daemon) problems() []string {
 	return list
 }
 
+// problemsUnseen are those of projects that the caller does not see.
+func (d *Daemon) problemsUnseen(ctx context.Context) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []string
+	for name, problem := range d.broken {
+		if !d.sees(ctx, name) {
+			list = append(list, problem)
+		}
+	}
+	return list
+}
+
 // againChannel returns the channel on which a project's guard is told to look.
 func (d *Daemon) againChannel(name string) chan struct{} {
 	d.mu.Lock()

@@ -70,7 +70,7 @@ func (d *Daemon) replicas(ctx context.Context, project, verb, service string, nu
 	}
 	s := p.Service(service)
 	if s == nil {
-		return nil, nil, named(p, &dockerops.RefusedError{Verb: verb, Reason: dockerops.UnknownService, Service: service,
+		return nil, nil, d.named(ctx, p, &dockerops.RefusedError{Verb: verb, Reason: dockerops.UnknownService, Service: service,
 			Text: fmt.Sprintf("project %s has no such service", p.Name)})
 	}
 	if number == 0 {

@@ -24,6 +24,8 @@ type job struct {
 	// more than Most replicas of a service; 0: any number.
 	Audit fields `json:"audit,omitempty"`
 	Most  int    `json:"most,omitempty"`
+	// Sockets is whether it may run a stack that mounts sockets that control the host.
+	Sockets bool `json:"sockets,omitempty"`
 
 	// Decided is set, and on disk, before the first side effect.
 	Decided *decided `json:"decided,omitempty"`

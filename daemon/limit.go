@@ -75,7 +75,7 @@ func (d *Daemon) planLimit(ctx context.Context, name string, request ipc.LimitRe
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := named(p, dockerops.CheckLimits(p, request.Service, set, host)); err != nil {
+	if err := d.named(ctx, p, dockerops.CheckLimits(p, request.Service, set, host)); err != nil {
 		return nil, nil, err
 	}
 	if err := d.state.project(name).heldBack(p, "limit", request.Service); err != nil {

@@ -42,6 +42,7 @@ func changing(summary string, request, dryRun any) endpoint {
 
 // endpoints describes each route; what comes in queries is in ipc/doc.go.
 var endpoints = map[string]endpoint{
+	"GET /v1":                                               looking("The routes, and who may use each", []ipc.Route{}),
 	"GET /v1/version":                                       looking("The versions of tvsctld and of Docker", ipc.Version{}),
 	"GET /v1/whoami":                                        looking("Who asks, and what the rules give them", ipc.Whoami{}),
 	"GET /v1/can-i":                                         looking("Whether the caller may do something, and the rule that decides", ipc.Verdict{}),

@@ -149,6 +149,9 @@ func (s *site) newRollout(ctx context.Context, o *operation) (*rollout, error) {
 				Hint: "does the docker command work with another engine? see docker context ls"}
 		}
 	}
+	if err == nil {
+		err = o.job.mayMount(want.sockets)
+	}
 	if err != nil || want.current {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type route struct {
 
 // routes is the whole API; ipc/doc.go describes it.
 var routes = []route{
+	{"GET", "/v1", access{kind: open}, getIndex},
 	{"GET", "/v1/version", access{kind: open}, getVersion},
 	{"GET", "/v1/whoami", access{kind: open}, getWhoami},
 	{"GET", "/v1/can-i", access{kind: open}, getCanI},

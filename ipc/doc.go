@@ -1,6 +1,7 @@
 // Package ipc is the wire between tvsctl and tvsctld: HTTP/1.1 with JSON bodies
 // over a Unix domain socket, resources under /v1/.
 //
+//	GET  /v1                                   Route: this list, and who may use what
 //	GET  /v1/version
 //	GET  /v1/whoami                            Whoami
 //	GET  /v1/can-i[?verb=VERB&project=NAME&service=NAME&unit=NAME&image=REF&replicas=N]  Decision

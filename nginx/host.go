@@ -60,6 +60,11 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	if err != nil {
 		return err
 	}
+	if len(files) > 0 {
+		if err := untrusted(filepath.Clean(h.Dir)); err != nil {
+			return &ConfigError{Nginx: h.Label, Text: "gets no upstreams: " + err.Error()}
+		}
+	}
 	replaced, reloaded := map[string][]byte{}, false
 	defer func() {
 		if err != nil {
