@@ -159,11 +159,7 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		}
 		o.begun = true
 	}
-	compose, err := s.d.compose(p, o.line)
-	if err != nil {
-		return "", err
-	}
-	if err := s.d.engine.Apply(ctx, p, plan, s, compose, o.planned(describeSteps(plan))); err != nil {
+	if err := s.apply(ctx, p, plan, o); err != nil {
 		return "", takenBack(plan, err)
 	}
 	if !plan.Empty() {

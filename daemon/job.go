@@ -103,6 +103,12 @@ func (j *job) settle(p *dockerops.Project, want intent) {
 			d.Before[r.ID] = r.Running()
 			d.Highest[service.Name] = max(d.Highest[service.Name], r.Number)
 		}
+		if service.Units != nil {
+			for _, r := range service.Within(want.request.Goals[service.Name].Count) {
+				d.Before[r.ID] = r.Running()
+				d.Highest[service.Name] = max(d.Highest[service.Name], r.Number)
+			}
+		}
 	}
 	j.Decided = d
 }

@@ -43,7 +43,8 @@ func TestStoreRoundTrip(t *testing.T) {
 		Rollouts: map[string]*rollout{"webapp": {Rollout: dockerops.Rollout{Service: "webapp", Old: map[string]bool{"x": true}, Count: 3, Surge: 1},
 			Operation: "abc", Back: true, Failure: &ipc.Error{Code: ipc.CodeNotReady, Message: "not ready"}}},
 		Previous: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", ImageID: "sha256:1"}},
-		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}}}
+		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}},
+		Bases: map[string]int{"webapp": 35002}}
 	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,8 @@ type bus struct {
 	ended    map[dbus.ObjectPath]string        // while there are such: the results of jobs
 	jobs     map[dbus.ObjectPath][]chan string // who waits for the end of a job
 	watchers map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
+
+	followers map[*follower]bool // who wants to know of all
 }
 
 // connect returns a connection, the one that all share while it lasts.
@@ -65,7 +67,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
+	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}, followers: map[*follower]bool{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -174,6 +176,9 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 		var of, before, now string
 		if dbus.Store(signal.Body, &of, &before, &now) == nil && of == busName {
 			b.owner = now
+			for f := range b.followers {
+				f.tell("", "")
+			}
 		}
 	case signal.Sender != b.owner:
 	case iface == manager && name == "JobRemoved":
@@ -197,6 +202,7 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 		if dbus.Store(signal.Body, &of, &values, &invalid) != nil {
 			return
 		}
+		b.tellFollowers(signal.Path, values)
 		for _, w := range b.watchers[signal.Path] {
 			maps.Copy(w.seen, values)
 			select {
