@@ -181,7 +181,7 @@ func (d *Daemon) observeUnits(ctx context.Context, name string, c projectConfig,
 	databases := map[string]bool{}
 	for _, service := range slices.Sorted(maps.Keys(c.Services)) {
 		u := c.Services[service]
-		s := dockerops.Service{Name: service, Units: &dockerops.Units{Unit: u.Unit, Base: kept.base(service, u)},
+		s := dockerops.Service{Name: service, Units: &dockerops.Units{Unit: u.Unit, Base: kept.base(service, u), First: u.BasePort},
 			Settings: dockerops.Settings{Min: u.Min, Max: u.Max, Drain: u.drain, ReadyTimeout: u.readyTimeout, Match: u.Match}}
 		s.Settings.Max = u.last() - s.Units.Base + 1
 		if s.Replicas, s.Settings.Problems, err = d.instances(ctx, &s, u, listed, kept.Desired[service]); err != nil {
