@@ -57,7 +57,12 @@ func (d *Daemon) guard(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if d.setDocker(err); err == nil {
+		if err != nil && len(files.units) > 0 && d.withoutDocker(ctx) {
+			d.setDocker(nil)
+		} else {
+			d.setDocker(err)
+		}
+		if err == nil {
 			if n := d.engine.Connections(); n != restored && d.restore(ctx) {
 				restored = n
 			}

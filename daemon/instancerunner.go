@@ -50,11 +50,8 @@ func (r instanceRunner) explain(ctx context.Context, unit string, err error) err
 	var refused *systemd.RefusedError
 	switch {
 	case errors.As(err, &failed) && failed.Verb == "start":
-		text := "does not start: " + failed.Text
-		if of, is := strings.CutPrefix(failed.Text, "it "); is && failed.Of == unit {
-			text = of
-		}
-		return r.notReady(ctx, unit, text, failed.Invocation)
+		why, _, _ := strings.Cut(failed.Text, "; systemd starts it again") // it is stopped first
+		return r.notReady(ctx, unit, "does not start: "+why, failed.Invocation)
 	case errors.As(err, &refused) && refused.Problem == systemd.Denied:
 		return &ipc.Error{Code: ipc.CodeForbidden, Message: refused.Error(), Hint: instanceRights}
 	}

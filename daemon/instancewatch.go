@@ -107,6 +107,12 @@ func followed(c projectConfig) string {
 	return strings.Join(parts, " ")
 }
 
+// withoutDocker reports whether the host has no Docker that could be used.
+func (d *Daemon) withoutDocker(ctx context.Context) bool {
+	docker, err := d.units.Unit(ctx, "docker.service")
+	return err == nil && docker.Missing()
+}
+
 // bootID names the present life of the machine.
 func bootID() string {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

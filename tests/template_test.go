@@ -4,6 +4,7 @@ package tests
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,10 +54,12 @@ func onPorts(ports ...int) string {
 func TestTemplateUnits(t *testing.T) {
 	t.Parallel()
 	s := instances(t, "tplunits")
+	s.tvsctl(t, "scale", "webapp", "3")
 	t.Run("4-1-4", func(t *testing.T) { instancesUnderLoad(t, s) })
 	t.Run("killed", func(t *testing.T) { instanceKilled(t, s) })
 	t.Run("drift", func(t *testing.T) { instanceDrift(t, s) })
 	t.Run("stop and start", func(t *testing.T) { instancesStopped(t, s) })
+	t.Run("restart", func(t *testing.T) { instancesRestarted(t, s) })
 	t.Run("not ready", func(t *testing.T) { instanceNotReady(t, s) })
 	t.Run("notify", func(t *testing.T) { instanceNotifies(t, s) })
 	t.Run("crash", func(t *testing.T) { instancesResumed(t, s) })
@@ -171,6 +174,27 @@ func instancesStopped(t *testing.T, s *stack) {
 	s.tvsctl(t, "verify")
 }
 
+// instancesRestarted: all are new processes, and no request fails meanwhile.
+func instancesRestarted(t *testing.T, s *stack) {
+	pids := func() string {
+		return s.m.sh(t, "systemctl show -p MainPID --value tvsapp@3500{0,1,2}.service")
+	}
+	before := strings.Fields(pids())
+	r := s.underLoadUntil(t, func() { s.tvsctl(t, "restart", "webapp") })
+	t.Logf("three instances restarted: %v", r)
+	if r.Failed > 0 || r.Sent == 0 {
+		t.Errorf("%d requests failed: %v", r.Failed, r.Errors)
+	}
+	for _, pid := range before {
+		if slices.Contains(strings.Fields(pids()), pid) {
+			t.Errorf("process %s was not restarted", pid)
+		}
+	}
+	if got := s.published(t); got != onPorts(35000, 35001, 35002) {
+		t.Errorf("nginx serves %s", got)
+	}
+}
+
 // instanceNotReady: one that does not become ready is stopped again, and nginx never
 // hears of it.
 func instanceNotReady(t *testing.T, s *stack) {
@@ -188,7 +212,7 @@ func instanceNotReady(t *testing.T, s *stack) {
 // instanceNotifies: with Type=notify the unit itself says when it is ready.
 func instanceNotifies(t *testing.T, s *stack) {
 	writeFile(t, s.m, "/etc/systemd/system/tvsapp@.service.d/test.conf",
-		"[Service]\nType=notify\nNotifyAccess=all\nExecStart=\nExecStart=/bin/sh -c '(sleep 2; systemd-notify --ready) & exec /srv/tvs/bin/tests/app'\n")
+		"[Service]\nType=notify\nNotifyAccess=all\nRestrictAddressFamilies=AF_UNIX\nExecStart=\nExecStart=/bin/sh -c '(sleep 2; systemd-notify --ready) & exec /srv/tvs/bin/tests/app'\n")
 	s.m.must(t, "systemctl", "daemon-reload")
 	start := time.Now()
 	s.tvsctl(t, "scale", "webapp", "4")
