@@ -47,8 +47,7 @@ func (d *Daemon) subject(p peer) policy.Subject {
 	case p.UID == 0:
 		return policy.User(0, "root", nil, nil)
 	}
-	gids := p.gids()
-	return policy.User(p.UID, p.name(), gids, d.names.groups(gids))
+	return policy.User(p.UID, p.name(), p.gids(), d.names.groups(p.gids()))
 }
 
 // subjectOf is who made a request; one of whom nothing is known may do nothing.

@@ -2,12 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -160,7 +159,9 @@ func (s *site) publishTo(ctx context.Context, b *balancer, files map[string][]by
 	defer s.mu.Unlock()
 	if err != nil {
 		// It may have come to some of it: what is in force has to be found out again.
-		b.problem, b.published = err.Error(), nil
+		if b.published = nil; !errors.Is(ctx.Err(), context.Canceled) {
+			b.problem = err.Error()
+		}
 		return err
 	}
 	b.problem, b.published = "", files
@@ -173,8 +174,8 @@ func (b *balancer) render(project string, members map[string][]dockerops.Replica
 	for _, backend := range b.backends {
 		u := nginx.Upstream{Name: backend.Service, Project: project}
 		for _, r := range members[backend.Service] {
-			if address := r.Address(b.peers); address != "" {
-				u.Servers = append(u.Servers, nginx.Server{Address: net.JoinHostPort(address, strconv.Itoa(backend.Port)), Replica: r.Name})
+			if endpoint := r.Endpoint(b.peers, backend.Port); endpoint != "" {
+				u.Servers = append(u.Servers, nginx.Server{Address: endpoint, Replica: r.Name})
 			}
 		}
 		files[u.File()] = u.Render()

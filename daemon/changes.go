@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -22,7 +23,7 @@ type change func(p *dockerops.Project, kept projectState) (intent, error)
 // changes makes the change of a kind from its request.
 var changes = map[string]func(request json.RawMessage) (change, error){
 	"scale": decoded(scale), "adjust": decoded(adjust), "reset": decoded(reset), "start": decoded(start), "stop": decoded(stop),
-	"restore": decoded(func(struct{}) change { return restored }),
+	"restart": decoded(restartUnits), "restore": decoded(func(struct{}) change { return restored }),
 }
 
 func decoded[T any](make func(T) change) func(json.RawMessage) (change, error) {
@@ -40,6 +41,14 @@ type intent struct {
 	request dockerops.Request
 	summary string         // "scale webapp from 1 to 3"
 	desired map[string]int // the counts to keep from now on, by service
+	bases   map[string]int // and the ports of first instances
+	restart *restarting    // of units: it is all that is wanted
+}
+
+// restarting is the restart of a service's instances that were started before.
+type restarting struct {
+	Service string    `json:"service"`
+	Before  time.Time `json:"before"`
 }
 
 // change answers a request for a change: with a plan for a dry run, else with an
@@ -94,8 +103,14 @@ func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Proje
 			}
 		}
 	}
+	for service, base := range want.bases {
+		p.Service(service).Rebase(base)
+	}
 	if err := d.check(ctx, p, want.request.Goals); err != nil {
 		return fail(err)
+	}
+	if r := want.restart; r != nil {
+		return p, want, dockerops.PlanRestart(p, r.Service, want.request.Goals[r.Service].Count, r.Before, j.ran()), nil
 	}
 	if want.request.ViaCompose, err = d.viaCompose(ctx, p, want.request.Goals); err != nil {
 		return fail(err)
@@ -168,11 +183,7 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		}
 		o.begun = true
 	}
-	compose, err := s.d.compose(p, o.line)
-	if err != nil {
-		return "", err
-	}
-	if err := s.d.engine.Apply(ctx, p, plan, s, compose, o.planned(describeSteps(plan))); err != nil {
+	if err := s.apply(ctx, p, plan, o); err != nil {
 		return "", takenBack(plan, err)
 	}
 	if !plan.Empty() {
@@ -196,6 +207,10 @@ func takenBack(plan *dockerops.Plan, err error) error {
 		return err
 	}
 	refusal := describeError(err)
+	if plan.Staged {
+		refusal.Message += "; those after it were not restarted"
+		return refusal
+	}
 	refusal.Message += "; what was started for this has been stopped again"
 	if slices.ContainsFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind == dockerops.StepCreate || s.Kind == dockerops.StepCompose }) {
 		refusal.Message = notReady.Error() + "; what was new has been removed again"
@@ -233,6 +248,7 @@ func (s *site) keep(p *dockerops.Project, want intent) error {
 			})
 		})
 		maps.Copy(k.Desired, want.desired)
+		maps.Copy(k.Bases, want.bases)
 		for _, service := range p.Services {
 			if service.Spec != nil && len(service.Settings.Balances) == 0 {
 				k.Specs[service.Name] = service.Spec

@@ -30,7 +30,7 @@ func putDeclaration(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(config.Compose) > 0 {
+	if len(config.Compose) > 0 || len(config.Services) > 0 {
 		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot declare project %s: %s does already", name,
 			filepath.Join(d.config.ProjectDir, name+".toml")), Hint: "edit that file, or run tvsctl up without -f"}
 	}
@@ -53,6 +53,9 @@ func (d *Daemon) declared(ctx context.Context, name, verb string) (*dockerops.Pr
 	if err != nil {
 		return nil, dockerops.Files{}, err
 	}
+	if p.OfUnits() {
+		return nil, dockerops.Files{}, notCompose(fmt.Sprintf("bring project %s %s", name, verb), "tvsctl start, tvsctl stop --db")
+	}
 	files, declared, err := d.files(p)
 	if err != nil {
 		return nil, files, err
@@ -69,6 +72,11 @@ func (d *Daemon) declared(ctx context.Context, name, verb string) (*dockerops.Pr
 			Hint: ownsTheHost}
 	}
 	return p, files, nil
+}
+
+// notCompose refuses what only compose does for a project of units.
+func notCompose(doing, hint string) error {
+	return &ipc.Error{Code: ipc.CodeBadRequest, Message: "cannot " + doing + ": its services are units of systemd, of which docker compose knows nothing", Hint: hint}
 }
 
 func postUp(d *Daemon, r *http.Request) (any, error) {
@@ -316,6 +324,9 @@ func getOverride(d *Daemon, r *http.Request) (any, error) {
 	p, err := d.existing(r.Context(), name)
 	if err != nil {
 		return nil, err
+	}
+	if p.OfUnits() {
+		return nil, notCompose("write an override for project "+name, "")
 	}
 	compose, err := d.compose(p, nil)
 	if err != nil {

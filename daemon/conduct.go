@@ -69,7 +69,7 @@ func (d *Daemon) conduct(s *site, o *operation, before <-chan struct{}, over cha
 
 // work does what the operation is for.
 func (d *Daemon) work(s *site, o *operation) (string, error) {
-	if o.begun { // in an earlier life
+	if o.begun && !d.ofUnits(s.name) { // in an earlier life
 		if err := d.awaitDocker(o); err != nil {
 			return "", err
 		}

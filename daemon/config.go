@@ -24,15 +24,21 @@ import (
 //	unit      = "nginx.service"
 //	upstreams = "/run/tvs/upstreams"   # the directory that it includes
 //	balances  = "webapp:8080"
+//	url       = "http://127.0.0.1/"    # of the site, as this host reaches it; optional
+//
+// A project without containers has services instead of files (unitService); its nginx
+// balances all of them unless balances names some, without a port.
 type projectConfig struct {
 	dockerops.Files
-	Nginx *hostNginx `toml:"nginx"`
+	Nginx    *hostNginx              `toml:"nginx"`
+	Services map[string]*unitService `toml:"services"`
 }
 
 type hostNginx struct {
 	Unit      string `toml:"unit"`
 	Upstreams string `toml:"upstreams"`
 	Balances  string `toml:"balances"`
+	URL       string `toml:"url"`
 
 	backends []dockerops.Backend
 }
@@ -60,8 +66,16 @@ func readProjectConfig(dir, project string) (projectConfig, error) {
 	if c.Directory != "" && len(c.Compose) == 0 {
 		return projectConfig{}, fmt.Errorf("cannot read %s: it has a directory, but no files", path)
 	}
+	if len(c.Services) > 0 {
+		if err := c.checkServices(); err != nil {
+			return projectConfig{}, fmt.Errorf("cannot read %s: %v", path, err)
+		}
+	}
 	if c.Nginx == nil {
 		return c, nil
+	}
+	if c.Nginx.URL == "" {
+		c.Nginx.URL = "http://127.0.0.1/"
 	}
 	if c.Nginx.Unit == "" {
 		c.Nginx.Unit = "nginx.service"
@@ -72,10 +86,20 @@ func readProjectConfig(dir, project string) (projectConfig, error) {
 	if !filepath.IsAbs(c.Nginx.Upstreams) {
 		return projectConfig{}, fmt.Errorf("cannot read %s: nginx.upstreams %q is not an absolute path", path, c.Nginx.Upstreams)
 	}
+	if len(c.Services) > 0 {
+		return c, nil
+	}
 	if c.Nginx.backends, err = dockerops.ParseBackends(c.Nginx.Balances); err != nil {
 		return projectConfig{}, fmt.Errorf("cannot read %s: nginx.balances: %v", path, err)
 	}
 	return c, nil
+}
+
+// ofUnits reports whether a project's file declares services of units: nothing of it is
+// Docker's concern.
+func (d *Daemon) ofUnits(project string) bool {
+	config, err := readProjectConfig(d.config.ProjectDir, project)
+	return err == nil && len(config.Services) > 0
 }
 
 // configuredProjects lists the projects that have a file.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,7 +113,7 @@ func TestDoctorOfTheConfiguration(t *testing.T) {
 	}
 	// What the daemon complains of and no check knows is said all the same.
 	s.d.mu.Lock()
-	s.d.broken["other"] = "the policy of yesterday is in force"
+	s.d.lawless = errors.New("the policy of yesterday is in force")
 	s.d.mu.Unlock()
 	if list := s.findings(t, "policy"); len(list) != 1 || !strings.Contains(list[0], "the policy of yesterday") {
 		t.Errorf("%q", list)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -28,8 +29,8 @@ func describeError(err error) *ipc.Error {
 			dockerops.NotScalable: ipc.CodeNotScalable, dockerops.OutOfRange: ipc.CodeOutOfRange, dockerops.Unsupported: ipc.CodeUnsupported}[refused.Reason]
 		return &ipc.Error{Code: code, Message: refused.Error(), Hint: refused.Hint}
 	case errors.As(err, &notReady):
-		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error(),
-			Hint: "mend the image or its settings; raise label tvs.ready.timeout if it only needs longer", Detail: notReady.Logs}
+		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error(), Detail: notReady.Logs,
+			Hint: cmp.Or(notReady.Hint, "mend the image or its settings; raise label tvs.ready.timeout if it only needs longer")}
 	case errors.As(err, &compose):
 		code, hint := ipc.CodeCompose, ""
 		if compose.Untrusted {

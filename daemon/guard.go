@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"tvsctl/dockerops"
@@ -38,19 +40,33 @@ func (d *Daemon) guard(ctx context.Context) {
 	changed, cancel := d.engine.Subscribe("")
 	defer cancel()
 	again := d.againChannel("")
-	guarded := map[string]context.CancelFunc{}
-	restored := -1
+	guarded := map[string]guardian{}
+	restored, unitsRestored := -1, false
+	var declared atomic.Pointer[declaredProjects]
+	var unitChanged <-chan struct{}
 	for {
-		looked := d.health.begin("the guard", guardDeadline+restoreDeadline+slack)
-		projects, err := d.managedProjects(ctx)
+		looked := d.health.begin("the guard", 2*(guardDeadline+restoreDeadline)+slack)
+		files := d.readDeclared()
+		if declared.Store(&files); len(files.units) > 0 && unitChanged == nil {
+			unitChanged, _ = d.followUnits(ctx, func(unit string) bool { return declared.Load().concerns(unit) })
+		}
+		unitsRestored = unitsRestored || d.restoreUnits(ctx, files.units)
+		units := d.runningUnits(ctx, files.units)
+		d.guardOnly(ctx, guarded, beside(units, containersOf(guarded))) // which waits for no Docker
+		projects, err := d.managedProjects(ctx, files.hostNginx)
 		if ctx.Err() != nil {
 			return
 		}
-		if d.setDocker(err); err == nil {
+		if err != nil && len(files.units) > 0 && d.withoutDocker(ctx) {
+			d.setDocker(nil)
+		} else {
+			d.setDocker(err)
+		}
+		if err == nil {
 			if n := d.engine.Connections(); n != restored && d.restore(ctx) {
 				restored = n
 			}
-			d.guardOnly(ctx, guarded, projects)
+			d.guardOnly(ctx, guarded, beside(units, projects))
 		}
 		d.guardReady()
 		d.state.catchUp()
@@ -60,6 +76,10 @@ func (d *Daemon) guard(ctx context.Context) {
 			return
 		case <-time.After(lookAround):
 		case <-again:
+		case <-unitChanged:
+			if !pause(ctx, discover) {
+				return
+			}
 		case <-changed:
 			if !pause(ctx, discover) {
 				return
@@ -68,20 +88,48 @@ func (d *Daemon) guard(ctx context.Context) {
 	}
 }
 
-// guardOnly starts a guard for each of the projects, and ends those of others.
-func (d *Daemon) guardOnly(ctx context.Context, guarded map[string]context.CancelFunc, projects []string) {
-	for name, stop := range guarded {
-		if !slices.Contains(projects, name) {
-			stop()
+// guardian is the guard of one project.
+type guardian struct {
+	follows string // what units; "": containers
+	stop    context.CancelFunc
+}
+
+// containersOf are the projects among the guarded that are not of units.
+func containersOf(guarded map[string]guardian) (names []string) {
+	for name, g := range guarded {
+		if g.follows == "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// beside adds to the projects of units those of containers.
+func beside(units map[string]string, containers []string) map[string]string {
+	all := maps.Clone(units)
+	for _, name := range containers {
+		if _, is := units[name]; !is {
+			all[name] = ""
+		}
+	}
+	return all
+}
+
+// guardOnly starts a guard for each of the projects, which come with what units they
+// follow, and ends those of others.
+func (d *Daemon) guardOnly(ctx context.Context, guarded map[string]guardian, projects map[string]string) {
+	for name, g := range guarded {
+		if follows, is := projects[name]; !is || follows != g.follows {
+			g.stop()
 			delete(guarded, name)
 		}
 	}
-	for _, name := range projects {
-		if guarded[name] != nil {
+	for name, follows := range projects {
+		if guarded[name].stop != nil {
 			continue
 		}
 		own, stop := context.WithCancel(ctx)
-		guarded[name] = stop
+		guarded[name] = guardian{follows, stop}
 		d.activity.begin()
 		d.guards.Go(func() {
 			defer d.activity.end()
@@ -92,7 +140,7 @@ func (d *Daemon) guardOnly(ctx context.Context, guarded map[string]context.Cance
 
 // managedProjects are those with an nginx of ours, or whose nginx is the host's, in
 // which something runs, or has ended for a reason that is not yet known.
-func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
+func (d *Daemon) managedProjects(ctx context.Context, hostNginx []string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, guardDeadline)
 	defer cancel()
 	names, err := d.engine.NginxProjects(ctx)
@@ -103,10 +151,8 @@ func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range d.projectFiles() {
-		config, err := readProjectConfig(d.config.ProjectDir, name)
-		d.setConfigured(name, err)
-		if err == nil && config.Nginx != nil && !slices.Contains(names, name) {
+	for _, name := range hostNginx {
+		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -118,10 +164,8 @@ func (d *Daemon) managedProjects(ctx context.Context) ([]string, error) {
 // guard keeps one project's upstreams right: on every event of its containers it
 // looks and publishes what differs.
 func (s *site) guard(ctx context.Context) {
-	changed, cancel := s.d.engine.Subscribe(s.name)
+	changed, worse, cancel := s.events(ctx)
 	defer cancel()
-	worse, cancelWorse := s.d.engine.Subscribe(dockerops.Worse(s.name))
-	defer cancelWorse()
 	again := s.d.againChannel(s.name)
 	var watch watcher
 	defer func() {
@@ -154,6 +198,23 @@ func (s *site) guard(ctx context.Context) {
 		if !pause(ctx, settle) {
 			return
 		}
+	}
+}
+
+// events returns channels that get a value when something of the project has changed, and
+// when it may have become worse.
+func (s *site) events(ctx context.Context) (changed, worse <-chan struct{}, cancel func()) {
+	config, err := readProjectConfig(s.d.config.ProjectDir, s.name)
+	if err == nil && len(config.Services) > 0 {
+		own, stop := context.WithCancel(ctx)
+		changed, worse = s.d.followUnits(own, config.concerns)
+		return changed, worse, stop
+	}
+	changed, cancelAll := s.d.engine.Subscribe(s.name)
+	worse, cancelWorse := s.d.engine.Subscribe(dockerops.Worse(s.name))
+	return changed, worse, func() {
+		cancelAll()
+		cancelWorse()
 	}
 }
 

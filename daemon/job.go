@@ -36,6 +36,8 @@ type decided struct {
 	Goals            map[string]dockerops.Goal `json:"goals"`
 	Desired          map[string]int            `json:"desired,omitempty"`
 	StopDependencies bool                      `json:"stop_dependencies,omitempty"`
+	Bases            map[string]int            `json:"bases,omitempty"`
+	Restart          *restarting               `json:"restart,omitempty"`
 	// Before holds the containers of the goals' services and what they depend on,
 	// and whether each ran; Highest the numbers of the services' last replicas.
 	Before  map[string]bool `json:"before"`
@@ -107,15 +109,29 @@ func (j *job) changes(before, after []string) {
 	j.Audit["TVS_BEFORE"], j.Audit["TVS_AFTER"] = strings.Join(before, " "), strings.Join(after, " ")
 }
 
+// ran are the replicas that ran before an earlier life of the job began; nil for its first.
+func (j job) ran() map[string]bool {
+	if j.Decided == nil {
+		return nil
+	}
+	return j.Decided.Before
+}
+
 // settle notes what an intent came to mean and what it met.
 func (j *job) settle(p *dockerops.Project, want intent) {
-	d := &decided{Goals: want.request.Goals, Desired: want.desired, StopDependencies: want.request.StopDependencies,
+	d := &decided{Goals: want.request.Goals, Desired: want.desired, StopDependencies: want.request.StopDependencies, Bases: want.bases, Restart: want.restart,
 		Before: map[string]bool{}, Highest: map[string]int{}}
 	for _, service := range p.Services {
 		d.Highest[service.Name] = 0
 		for _, r := range service.Replicas {
 			d.Before[r.ID] = r.Running()
 			d.Highest[service.Name] = max(d.Highest[service.Name], r.Number)
+		}
+		if service.Units != nil {
+			for _, r := range service.Within(want.request.Goals[service.Name].Count) {
+				d.Before[r.ID] = r.Running()
+				d.Highest[service.Name] = max(d.Highest[service.Name], r.Number)
+			}
 		}
 	}
 	j.Decided = d
@@ -163,7 +179,7 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 			}
 		}
 	}
-	return intent{request: request, summary: summary, desired: maps.Clone(d.Desired)}
+	return intent{request: request, summary: summary, desired: maps.Clone(d.Desired), bases: d.Bases, restart: d.Restart}
 }
 
 // resume takes up the operations that an earlier life of the daemon did not end. What

@@ -18,11 +18,11 @@ func TestManPage(t *testing.T) {
 	}
 	page := strings.ReplaceAll(string(content), `\-`, "-")
 	examples := regexp.MustCompile(`(?s)\.EX\n(.*?)\.EE`).FindAllStringSubmatch(page, -1)
-	if len(examples) != 2 {
-		t.Fatalf("the page has %d examples, not those of tvsctld.toml and NAME.toml", len(examples))
+	if len(examples) != 3 {
+		t.Fatalf("the page has %d examples, not those of tvsctld.toml and two of NAME.toml", len(examples))
 	}
 	dir := t.TempDir()
-	for i, name := range []string{"tvsctld.toml", "shop.toml"} {
+	for i, name := range []string{"tvsctld.toml", "shop.toml", "units.toml"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(examples[i][1]), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +42,14 @@ func TestManPage(t *testing.T) {
 	if err != nil {
 		t.Errorf("the page's NAME.toml: %v", err)
 	}
+	instances, err := readProjectConfig(dir, "units")
+	if err != nil || len(instances.Services) != 1 {
+		t.Fatalf("the page's NAME.toml with services: %v, %v", instances.Services, err)
+	}
+	for _, service := range instances.Services {
+		everyField(t, reflect.ValueOf(service))
+	}
+	project.Services = instances.Services
 	everyField(t, reflect.ValueOf(project))
 
 	labels, err := os.ReadFile("../dockerops/labels.go")

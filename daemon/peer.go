@@ -73,9 +73,12 @@ func (p peer) name() string {
 	return id
 }
 
-// gids are all groups of the peer, the primary one first.
+// gids are all its groups, each once.
 func (p peer) gids() []uint32 {
-	return append([]uint32{p.GID}, slices.DeleteFunc(slices.Clone(p.Groups), func(gid uint32) bool { return gid == p.GID })...)
+	if slices.Contains(p.Groups, p.GID) {
+		return p.Groups
+	}
+	return append([]uint32{p.GID}, p.Groups...)
 }
 
 type peerKey struct{}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"tvsctl/dockerops"
 )
 
 // unitDirs are where a unit's file must lie to be managed, as systemd searches them
@@ -57,6 +59,9 @@ func PolkitRule(c Config, user string) (rule []byte, problems []error) {
 		if project.Nginx != nil {
 			add(project.Nginx.Unit, "reload")
 		}
+		for _, service := range project.Services {
+			addInstances(service, add, &problems)
+		}
 	}
 	if len(units) == 0 {
 		return nil, problems
@@ -77,6 +82,22 @@ func PolkitRule(c Config, user string) (rule []byte, problems []error) {
 		return nil, append(problems, err)
 	}
 	return fmt.Appendf(nil, polkitRule, table, places, name), problems
+}
+
+// addInstances lists the instances that a service may have while its template is there,
+// and what they depend on.
+func addInstances(s *unitService, add func(unit string, verbs ...string), problems *[]error) {
+	if s.Database != "" {
+		add(s.Database, "start", "stop")
+	}
+	if _, err := unitFile(s.Unit); err != nil {
+		*problems = append(*problems, err)
+		return
+	}
+	instances := dockerops.Units{Unit: s.Unit, Base: s.BasePort}
+	for port := s.BasePort; port <= s.last(); port++ {
+		add(instances.Name(port), "start", "stop")
+	}
 }
 
 // The service is compared where polkit tells it, from 124 on.

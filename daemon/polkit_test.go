@@ -104,6 +104,40 @@ func TestPolkitRule(t *testing.T) {
 	}
 }
 
+// The instances of a template are listed literally, while it is there.
+func TestPolkitInstances(t *testing.T) {
+	dir := t.TempDir()
+	before := unitDirs
+	t.Cleanup(func() { unitDirs = before })
+	unitDirs = []string{dir}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, unit := range []string{"app@.service", "db.service", "nginx.service"} {
+		write(unit, "[Service]\n")
+	}
+	if err := os.Symlink("/dev/null", filepath.Join(dir, "app@35001.service")); err != nil {
+		t.Fatal(err)
+	}
+	write("shop.toml", "[services.web]\nunit = \"app@.service\"\nbase_port = 35000\nmax = 3\ndatabase = \"db.service\"\n[nginx]\n")
+	rule, problems := PolkitRule(Config{ProjectDir: dir, File: filepath.Join(dir, "none")}, "tvsctld")
+	both := []string{"start", "stop"}
+	want := map[string][]string{"app@35000.service": both, "app@35002.service": both, "db.service": both, "nginx.service": {"reload"}}
+	if got := table(t, rule); !reflect.DeepEqual(got, want) || len(problems) != 1 {
+		t.Errorf("it lets %v, problems %v", got, problems)
+	}
+	if err := os.Remove(filepath.Join(dir, "app@.service")); err != nil {
+		t.Fatal(err)
+	}
+	rule, problems = PolkitRule(Config{ProjectDir: dir, File: filepath.Join(dir, "none")}, "tvsctld")
+	if got := table(t, rule); len(got) != 2 || len(problems) != 1 {
+		t.Errorf("without the template it lets %v, problems %v", got, problems)
+	}
+}
+
 func TestUnitsSetting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tvsctld.toml")
 	for text, want := range map[string]string{

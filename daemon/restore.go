@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,10 +62,11 @@ func (d *Daemon) restoreProject(ctx context.Context, name string) error {
 // startAll starts what the plan starts, and waits for nothing: the guard publishes
 // each replica when it is ready, and one that fails is no reason to stop the others.
 func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
-	_, _, plan, err := s.d.plan(ctx, s.name, o.job)
+	p, _, plan, err := s.d.plan(ctx, s.name, o.job)
 	if err != nil {
 		return "", err
 	}
+	starter := s.d.starter(p)
 	plan.Steps = slices.DeleteFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind != dockerops.StepStart })
 	progress := o.planned(describeSteps(plan))
 	errs := make([]error, len(plan.Steps))
@@ -75,7 +74,7 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 	for i, step := range plan.Steps {
 		group.Go(func() {
 			progress(step, false, nil)
-			errs[i] = s.startPatiently(ctx, step.Container)
+			errs[i] = startPatiently(ctx, starter, step.Container)
 			progress(step, true, errs[i])
 		})
 	}
@@ -87,14 +86,14 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 // machine a port may yet be taken, or a volume not be mounted.
 var restorePauses = []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}
 
-func (s *site) startPatiently(ctx context.Context, container string) error {
+func startPatiently(ctx context.Context, starter starter, replica string) error {
 	for _, p := range restorePauses {
-		err := s.d.engine.Start(ctx, container)
+		err := starter.Start(ctx, replica)
 		if err == nil || errors.Is(err, dockerops.ErrUnavailable) || !pause(ctx, p) {
 			return err
 		}
 	}
-	return s.d.engine.Start(ctx, container)
+	return starter.Start(ctx, replica)
 }
 
 // restored wants every service whose replicas nobody ended or stopped to run with
@@ -102,11 +101,14 @@ func (s *site) startPatiently(ctx context.Context, container string) error {
 func restored(p *dockerops.Project, kept projectState) (intent, error) {
 	goals := map[string]dockerops.Goal{}
 	for _, service := range p.Services {
-		_, wanted := kept.Desired[service.Name]
+		count, wanted := kept.Desired[service.Name]
 		ended := slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
-		stays := ended || kept.Stopped[service.Name] || len(service.Replicas) == 0 || len(service.Replicas) > ipc.MaxReplicas
+		if service.Units == nil { // of units those come back that are desired
+			count = len(service.Replicas)
+		}
+		stays := ended || kept.Stopped[service.Name] || count == 0 || count > ipc.MaxReplicas
 		if (wanted || len(service.Settings.Balances) > 0) && !stays {
-			goals[service.Name] = dockerops.Goal{Count: len(service.Replicas), Running: true}
+			goals[service.Name] = dockerops.Goal{Count: count, Running: true}
 		}
 	}
 	return intent{request: dockerops.Request{Goals: goals}, summary: "restore " + p.Name}, nil
@@ -114,11 +116,7 @@ func restored(p *dockerops.Project, kept projectState) (intent, error) {
 
 // epoch names the present life of the machine and of Docker.
 func (d *Daemon) epoch(ctx context.Context) string {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		boot = nil
-	}
-	text := strings.TrimSpace(string(boot))
+	text := bootID()
 	// Without systemd the boot alone decides.
 	if state, err := d.units.State(ctx, "docker.service"); err == nil {
 		text += " " + state.Since.UTC().Format("20060102T150405.000000")

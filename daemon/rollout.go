@@ -48,6 +48,9 @@ func (r *rollout) plan(p *dockerops.Project) *dockerops.Plan {
 // replace carries out a rollout, a restart or a rollback, or goes on with one that an
 // earlier life of the daemon began.
 func (s *site) replace(ctx context.Context, o *operation) (string, error) {
+	if s.d.ofUnits(s.name) {
+		return s.carryOut(ctx, o)
+	}
 	var target struct{ Service string }
 	if err := json.Unmarshal(o.job.Request, &target); err != nil {
 		return "", err

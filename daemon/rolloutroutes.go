@@ -21,6 +21,9 @@ func postRestart(d *Daemon, r *http.Request) (any, error) {
 	if err := read(r, &request); err != nil {
 		return nil, err
 	}
+	if name, err := d.projectOf(r); err == nil && d.ofUnits(name) {
+		return d.change(r, request.DryRun, "restart", request)
+	}
 	return d.replacement(r, request.DryRun, "restart", request)
 }
 

@@ -56,6 +56,15 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 		return nil, nil, err
 	}
 	kept := d.state.project(name)
+	if len(config.Services) > 0 {
+		p, err := d.observeUnits(ctx, name, config, kept)
+		if err == nil && config.Nginx != nil {
+			for _, backend := range config.Nginx.backends {
+				p.Backends[backend.Service] = backend
+			}
+		}
+		return p, config.Nginx, err
+	}
 	p, err := d.engine.Observe(ctx, name, kept.Specs)
 	if err != nil {
 		return nil, nil, err

@@ -37,6 +37,8 @@ type projectState struct {
 	Replaced map[string]replaced        `json:"replaced,omitempty"`
 	// Limits are those that tvsctl limit gave, by service.
 	Limits map[string]dockerops.LimitSet `json:"limits,omitempty"`
+	// Bases are the ports of the first instances that reset was given, by service.
+	Bases map[string]int `json:"bases,omitempty"`
 }
 
 // historyLength is how many finished operations are kept.
@@ -47,6 +49,7 @@ var (
 	operationsBucket = []byte("operations")
 	hostBucket       = []byte("host")
 	epochKey         = []byte("epoch")
+	bootKey          = []byte("boot")
 )
 
 // store is the daemon's durable state: what is desired, and what was done. All of
@@ -67,6 +70,7 @@ type store struct {
 	// is next: an operation without one is taken up again by the next life.
 	late  map[string]keptOperation
 	epoch string
+	boot  string // the life of the machine in which the units were last restored
 }
 
 // openStore opens the state in a directory, which it makes.
@@ -144,7 +148,7 @@ func (s *store) load(dir string) (err error) {
 
 // read takes over what is on disk.
 func (s *store) read(tx *bolt.Tx) error {
-	s.epoch = string(tx.Bucket(hostBucket).Get(epochKey))
+	s.epoch, s.boot = string(tx.Bucket(hostBucket).Get(epochKey)), string(tx.Bucket(hostBucket).Get(bootKey))
 	err := tx.Bucket(projectsBucket).ForEach(func(name, value []byte) error {
 		var p projectState
 		if err := json.Unmarshal(value, &p); err != nil {
@@ -185,7 +189,7 @@ func (s *store) project(name string) projectState {
 func (p projectState) clone() projectState {
 	p.Desired, p.Specs, p.Stopped = copied(p.Desired), copied(p.Specs), copied(p.Stopped)
 	p.Rollouts, p.Previous, p.Images = copied(p.Rollouts), copied(p.Previous), copied(p.Images)
-	p.Replaced, p.Limits = copied(p.Replaced), copied(p.Limits)
+	p.Replaced, p.Limits, p.Bases = copied(p.Replaced), copied(p.Limits), copied(p.Bases)
 	p.Exited = slices.Clone(p.Exited)
 	return p
 }
@@ -355,6 +359,21 @@ func (s *store) keepEpoch(epoch string) error {
 	defer s.mu.Unlock()
 	s.epoch = epoch
 	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(epochKey, []byte(epoch)) })
+}
+
+// lastBoot returns the life of the machine in which the units were last restored.
+func (s *store) lastBoot() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.boot
+}
+
+// keepBoot keeps that the units are restored in this life of the machine.
+func (s *store) keepBoot(boot string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.boot = boot
+	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(bootKey, []byte(boot)) })
 }
 
 func (s *store) put(bucket, key []byte, value any) error {

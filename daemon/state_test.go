@@ -45,7 +45,8 @@ func TestStoreRoundTrip(t *testing.T) {
 			Operation: "abc", Back: true, Failure: &ipc.Error{Code: ipc.CodeNotReady, Message: "not ready"}}},
 		Previous: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", ImageID: "sha256:1"}},
 		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}},
-		Limits: map[string]dockerops.LimitSet{"webapp": {CPUs: &cpus, Memory: &memory}}} // 0 is kept: it lifts a limit
+		Limits: map[string]dockerops.LimitSet{"webapp": {CPUs: &cpus, Memory: &memory}}, // 0 is kept: it lifts a limit
+		Bases:  map[string]int{"webapp": 35002}}
 	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
 		t.Fatal(err)
 	}

@@ -38,9 +38,13 @@ func getProjects(d *Daemon, r *http.Request) (any, error) {
 
 // listProjects returns the projects that have containers or are declared.
 func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error) {
+	units := d.readDeclared().units
 	counts, err := d.engine.Projects(ctx)
-	if err != nil {
+	if err != nil && len(units) == 0 {
 		return nil, err
+	}
+	if err != nil {
+		return d.listUnits(ctx, nil, units)
 	}
 	declared := append(d.state.declared(), configuredProjects(d.config.ProjectDir)...)
 	for _, name := range declared {
@@ -50,7 +54,23 @@ func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error)
 	}
 	list := []ipc.ProjectSummary{}
 	for name, n := range counts {
+		if _, is := units[name]; is {
+			continue
+		}
 		list = append(list, ipc.ProjectSummary{Name: name, Replicas: n[0], Running: n[1], Declared: slices.Contains(declared, name)})
+	}
+	return d.listUnits(ctx, list, units)
+}
+
+// listUnits adds to a list the projects of units.
+func (d *Daemon) listUnits(ctx context.Context, list []ipc.ProjectSummary, units map[string]projectConfig) ([]ipc.ProjectSummary, error) {
+	for name, config := range units {
+		p, err := d.observeUnits(ctx, name, config, d.state.project(name))
+		if err != nil {
+			return nil, err
+		}
+		n, running := instanceCounts(p)
+		list = append(list, ipc.ProjectSummary{Name: name, Replicas: n, Running: running})
 	}
 	slices.SortFunc(list, func(a, b ipc.ProjectSummary) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
@@ -178,8 +198,8 @@ func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service 
 		hashes[r.ConfigHash] = true
 		replica := describeReplica(r, ready[r.ID])
 		replica.Serving = serving[r.Name]
-		if address := r.Address(probe.Peers); address != "" && isBalanced {
-			replica.Address = fmt.Sprintf("%s:%d", address, backend.Port)
+		if endpoint := r.Endpoint(probe.Peers, backend.Port); endpoint != "" && isBalanced {
+			replica.Address = endpoint
 		} else {
 			replica.Address = r.Address(nil)
 		}
@@ -202,9 +222,9 @@ func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service 
 	} else if len(hashes) > 1 {
 		status.Problems = append(status.Problems, "its replicas were made from different configurations")
 	}
-	if n, ok := kept.Desired[service.Name]; ok && n != len(service.Replicas) && !s.changing() && status.Rollout == nil {
+	if is, want, asked := kept.drift(service); asked && is != want && !s.changing() && status.Rollout == nil {
 		status.Problems = append(status.Problems, fmt.Sprintf("drift: %d desired, but somebody else made it %d; tvsctl scale %s N settles it",
-			n, len(service.Replicas), service.Name))
+			want, is, service.Name))
 	}
 	return status
 }
@@ -305,7 +325,7 @@ func entryURL(p *dockerops.Project, host *hostNginx) string {
 		}
 	}
 	if host != nil {
-		return "http://127.0.0.1/"
+		return host.URL
 	}
 	return ""
 }

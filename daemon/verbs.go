@@ -114,6 +114,10 @@ func reset(request ipc.ResetRequest) change {
 		if err != nil {
 			return intent{}, err
 		}
+		bases, err := newBases(p, names, request)
+		if err != nil {
+			return intent{}, err
+		}
 		goals, counts := map[string]dockerops.Goal{}, map[string]int{}
 		var parts []string
 		for _, name := range names {
@@ -121,10 +125,13 @@ func reset(request ipc.ResetRequest) change {
 			if count == 0 {
 				count = existingCount(p, name)
 			}
+			if err := roomFor(p.Service(name), bases[name], count); err != nil {
+				return intent{}, err
+			}
 			goals[name], counts[name] = dockerops.Goal{Count: count}, count
 			parts = append(parts, fmt.Sprintf("%s to %d stopped %s", name, count, plural(count, "replica")))
 		}
-		return intent{request: dockerops.Request{Goals: goals}, desired: counts, summary: "reset " + strings.Join(parts, ", ")}, nil
+		return intent{request: dockerops.Request{Goals: goals}, desired: counts, bases: bases, summary: "reset " + strings.Join(parts, ", ")}, nil
 	}
 }
 

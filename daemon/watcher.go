@@ -51,7 +51,7 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 			if r.Running() {
 				delete(w.ended, r.ID)
 			}
-			if first && n == 1 && !known && !r.Running() && r.Finished.After(s.d.born) {
+			if service.Units == nil && first && n == 1 && !known && !r.Running() && r.Finished.After(s.d.born) {
 				w.ended[r.ID] = time.Now() // before the guard of the project looked at all
 			}
 			if !known || changing {
@@ -60,7 +60,9 @@ func (w *watcher) note(s *site, p *dockerops.Project) time.Duration {
 			f := fields{"TVS_PROJECT": p.Name, "TVS_SERVICE": service.Name, "TVS_REPLICA": r.Name}
 			switch {
 			case was.Running() && !r.Running():
-				w.ended[r.ID] = time.Now()
+				if service.Units == nil { // a unit comes back with the next boot, whoever stopped it
+					w.ended[r.ID] = time.Now()
+				}
 				s.d.log.warning(eventReplica, fmt.Sprintf("Replica %s ended with code %d.", r.Name, r.ExitCode), f)
 			case was.Health == "healthy" && r.Health == "unhealthy":
 				s.d.log.warning(eventReplica, fmt.Sprintf("Replica %s is unhealthy.", r.Name), f)
@@ -91,8 +93,7 @@ func (w *watcher) noteDrift(s *site, p *dockerops.Project) time.Duration {
 	const settled = 2 * time.Second
 	kept, wait := s.d.state.project(p.Name), time.Duration(0)
 	for _, service := range p.Services {
-		want, asked := kept.Desired[service.Name]
-		n := len(service.Replicas)
+		n, want, asked := kept.drift(&service)
 		if !asked || n == want || kept.Rollouts[service.Name] != nil {
 			delete(w.drift, service.Name)
 			continue

@@ -11,8 +11,7 @@ import (
 // getWhoami tells the caller who it is here, and what the policy gives it.
 func getWhoami(d *Daemon, r *http.Request) (any, error) {
 	who, _ := peerOf(r.Context())
-	gids := who.gids()
-	answer := ipc.Whoami{User: who.name(), UID: who.UID, GIDs: gids, Groups: d.names.groups(gids), Policy: d.policy().Hash(),
+	answer := ipc.Whoami{User: who.name(), UID: who.UID, GIDs: who.gids(), Groups: d.names.groups(who.gids()), Policy: d.policy().Hash(),
 		Files: d.policy().Files(), Grants: []ipc.Grant{}}
 	for _, g := range d.policy().Summary(d.subjectOf(r.Context())) {
 		effect := "allow"

@@ -42,6 +42,14 @@ type Composer interface {
 	Create(ctx context.Context, service string, count int) error // and not start them
 }
 
+// Runner starts and stops replicas that exist, and tells when they are ready: the Engine,
+// or who does so with units. That a replica does not become ready is a NotReadyError.
+type Runner interface {
+	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string) error
+	WaitReady(ctx context.Context, id string, probe Probe, timeout time.Duration) error
+}
+
 // Progress is told when a step begins (ended false) and when it ends.
 type Progress func(step Step, ended bool, err error)
 
@@ -53,7 +61,7 @@ type Progress func(step Step, ended bool, err error)
 // up to its removals, with which it completes. When the engine was lost, nothing can be
 // taken back, and the error is ErrUnavailable.
 func (e *Engine) Apply(ctx context.Context, p *Project, plan *Plan, lb Balancer, composer Composer, progress Progress) error {
-	a := &applier{engine: e, project: p, plan: plan, balancer: lb, composer: composer, progress: progress,
+	a := &applier{engine: e, runner: e, project: p, plan: plan, balancer: lb, composer: composer, progress: progress,
 		ids: map[string]string{}, specs: map[string]*Spec{}, images: map[string]func() (string, error){}, slots: make(chan struct{}, parallel)}
 	for _, s := range p.Services {
 		a.specs[s.Name] = s.Spec
@@ -63,8 +71,15 @@ func (e *Engine) Apply(ctx context.Context, p *Project, plan *Plan, lb Balancer,
 	return a.run(ctx)
 }
 
+// ApplyUnits is Apply for a project of units, of which nothing is created or removed.
+func ApplyUnits(ctx context.Context, runner Runner, p *Project, plan *Plan, lb Balancer, progress Progress) error {
+	a := &applier{runner: runner, project: p, plan: plan, balancer: lb, progress: progress, ids: map[string]string{}, slots: make(chan struct{}, parallel)}
+	return a.run(ctx)
+}
+
 type applier struct {
-	engine   *Engine
+	engine   *Engine // nil for units
+	runner   Runner
 	project  *Project
 	plan     *Plan
 	balancer Balancer
@@ -80,7 +95,10 @@ type applier struct {
 }
 
 func (a *applier) run(ctx context.Context) error {
-	losses := a.engine.losses()
+	losses := 0
+	if a.engine != nil {
+		losses = a.engine.losses()
+	}
 	for _, s := range a.plan.Adopted {
 		a.balancer.Hold(s.Container)
 		a.made(s.Replica, s.Container, s)
@@ -134,7 +152,7 @@ func (a *applier) run(ctx context.Context) error {
 	switch {
 	case cause == nil:
 		return nil
-	case a.engine.lost(ctx, losses):
+	case a.engine != nil && a.engine.lost(ctx, losses):
 		return fmt.Errorf("%w: %v", ErrUnavailable, cause)
 	case before && !a.plan.Staged:
 		return errors.Join(cause, a.takeBack())
@@ -196,7 +214,7 @@ func (a *applier) do(ctx context.Context, s Step) error {
 		if err != nil {
 			return err
 		}
-		return a.engine.WaitReady(ctx, id, a.project.Probe(s.Service), a.project.Service(s.Service).Settings.ReadyTimeout)
+		return a.runner.WaitReady(ctx, id, a.project.Probe(s.Service), a.project.Service(s.Service).Settings.ReadyTimeout)
 	case StepSettle:
 		id, err := a.container(s)
 		if err != nil {
@@ -224,7 +242,7 @@ func (a *applier) do(ctx context.Context, s Step) error {
 	case StepStart:
 		return a.start(ctx, s)
 	case StepStop:
-		return a.engine.stop(ctx, s.Container)
+		return a.runner.Stop(ctx, s.Container)
 	case StepRemove:
 		return a.remove(ctx, s)
 	case StepLimit:
@@ -299,8 +317,8 @@ func (a *applier) start(ctx context.Context, s Step) error {
 	if s.Container != "" {
 		a.made(s.Replica, id, s.as(StepStop))
 	}
-	err = a.engine.Start(ctx, id)
-	if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnavailable) {
+	err = a.runner.Start(ctx, id)
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnavailable) || a.engine == nil {
 		return err
 	}
 	return &NotReadyError{Replica: s.Replica, Text: "cannot be started: " + err.Error()}
@@ -386,7 +404,7 @@ func (a *applier) takeBack() error {
 			case StepLimit:
 				errs[i] = a.engine.Limit(ctx, s.Container, s.Limits)
 			default:
-				errs[i] = a.engine.stop(ctx, s.Container)
+				errs[i] = a.runner.Stop(ctx, s.Container)
 			}
 			a.progress(s, true, errs[i])
 		})

@@ -16,7 +16,8 @@ func (e *Engine) Start(ctx context.Context, id string) error {
 	return explain(fault.Do("docker start", func() error { return e.api.ContainerStart(ctx, id, container.StartOptions{}) }))
 }
 
-func (e *Engine) stop(ctx context.Context, id string) error {
+// Stop stops a container; one that is gone is stopped.
+func (e *Engine) Stop(ctx context.Context, id string) error {
 	return ignoreMissing(fault.Do("docker stop", func() error { return e.api.ContainerStop(ctx, id, container.StopOptions{}) }))
 }
 

@@ -44,22 +44,27 @@ func Check(p *Project, goals map[string]Goal, most int) error {
 		if !goal.Running && goal.Count == len(service.Replicas) {
 			continue // a stop changes no count
 		}
-		s, limit := service.Settings, most
+		s, limit, bound := service.Settings, most, "tvs.scale."
+		if service.Units != nil {
+			bound = ""
+		}
 		if s.Max > 0 {
 			limit = min(limit, s.Max)
 		}
-		switch why := service.Spec.Unscalable(); {
+		switch why := service.Unscalable(); {
+		case service.Units != nil && why != "":
+			return refuse(NotScalable, "see tvsctl unit --help", "%s", why)
 		case len(s.Balances) > 0 && goal.Count != 1 && goal.Count != len(service.Replicas):
 			return refuse(NotScalable, "name the service behind it", "it is the nginx of the project")
 		case goal.Count > limit && s.Max > 0:
-			return refuse(OutOfRange, "", "%d is above its tvs.scale.max of %d", goal.Count, s.Max)
+			return refuse(OutOfRange, "", "%d is above its %smax of %d", goal.Count, bound, s.Max)
 		case goal.Count < 0 || goal.Count > limit:
 			return refuse(OutOfRange, "", "%d is not a number of replicas from 0 to %d", goal.Count, limit)
 		case goal.Count > 0 && goal.Count < s.Min:
-			return refuse(OutOfRange, "", "%d is below its tvs.scale.min of %d", goal.Count, s.Min)
+			return refuse(OutOfRange, "", "%d is below its %smin of %d", goal.Count, bound, s.Min)
 		case goal.Count > 1 && goal.Count > len(service.Replicas) && why != "":
 			return refuse(NotScalable, "change that in the compose file, then docker compose up -d", "%s", why)
-		case goal.Count > len(service.Replicas) && service.Spec.Separator == "":
+		case service.Spec != nil && goal.Count > len(service.Replicas) && service.Spec.Separator == "":
 			return refuse(NotScalable, "bring it up with docker compose", "%s", why)
 		}
 	}

@@ -129,6 +129,9 @@ var (
 // ValidProjectName reports whether compose could have a project of that name.
 func ValidProjectName(name string) bool { return len(name) <= 128 && projectName.MatchString(name) }
 
+// ValidServiceName reports whether compose could have a service of that name.
+func ValidServiceName(name string) bool { return len(name) <= 128 && serviceName.MatchString(name) }
+
 func parseCount(text string) (int, error) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {

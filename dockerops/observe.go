@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,15 +44,17 @@ type Service struct {
 	// Retired are those that a rollout has replaced and not yet removed.
 	Retired []Replica
 	// Spec is what a new replica is made from: that of the newest replica, or
-	// the kept one when there is no replica.
+	// the kept one when there is no replica. Nil where Units is set.
 	Spec *Spec
 	// Limits are those that were asked for beside what the spec says.
 	Limits LimitSet
+	// Units is set where the replicas are units of systemd.
+	Units *Units
 }
 
-// Replica is one container of a service.
+// Replica is one container of a service, or one unit.
 type Replica struct {
-	ID       string
+	ID       string // of a unit its name
 	Name     string
 	Number   int
 	State    string // created, running, paused, restarting, removing, exited, dead
@@ -67,6 +70,7 @@ type Replica struct {
 	Hostname   string
 	ConfigHash string
 	HostPorts  []HostPort
+	Port       int // where it listens, if not where all of its service do
 	// Networks are the addresses by network name, "" while it does not run.
 	Networks map[string]string
 	// HostNetwork is set when it shares the host's network.
@@ -86,8 +90,13 @@ type HostPort struct {
 // Running reports whether the replica's process runs.
 func (r *Replica) Running() bool { return r.State == "running" }
 
-// ShortID is the form in which docker ps prints the id.
-func (r *Replica) ShortID() string { return r.ID[:min(12, len(r.ID))] }
+// ShortID is the form in which docker ps prints the id. That of a unit is its name.
+func (r *Replica) ShortID() string {
+	if r.ID == r.Name {
+		return r.ID
+	}
+	return r.ID[:min(12, len(r.ID))]
+}
 
 // Service returns the named service, or nil.
 func (p *Project) Service(name string) *Service {
@@ -121,9 +130,9 @@ func (p *Project) Nginx() []*Service {
 	return found
 }
 
-// Empty reports whether the project has no containers at all.
+// Empty reports whether the project has no containers at all. One of units is never empty.
 func (p *Project) Empty() bool {
-	return !slices.ContainsFunc(p.Services, func(s Service) bool { return len(s.Replicas) > 0 })
+	return !p.OfUnits() && !slices.ContainsFunc(p.Services, func(s Service) bool { return len(s.Replicas) > 0 })
 }
 
 // Address returns the replica's address on a network that it shares with one
@@ -139,6 +148,15 @@ func (r *Replica) Address(peers []Replica) string {
 		if address := r.Networks[name]; address != "" && (anywhere || shared) {
 			return address
 		}
+	}
+	return ""
+}
+
+// Endpoint returns the address and port at which the peers reach the replica, or "". Port
+// is that of its service.
+func (r *Replica) Endpoint(peers []Replica, port int) string {
+	if address := r.Address(peers); address != "" {
+		return net.JoinHostPort(address, strconv.Itoa(cmp.Or(r.Port, port)))
 	}
 	return ""
 }

@@ -156,6 +156,9 @@ func (b *planner) add(step Step, needs ...int) int {
 // split divides the replicas into those that stay and those that leave, which
 // are the ones with the highest numbers.
 func split(service *Service, count int) (stay, leave []Replica) {
+	if service.Units != nil && service.Units.Base > 0 {
+		return service.instances(count)
+	}
 	n := min(count, len(service.Replicas))
 	return service.Replicas[:n], service.Replicas[n:]
 }
@@ -322,6 +325,10 @@ func (b *planner) shrink(service *Service, goal Goal, commit []int) []int {
 		return []int{id}
 	}
 	for _, r := range slices.Backward(leave) {
+		if service.Units != nil {
+			stop(r)
+			continue
+		}
 		b.add(Step{Kind: StepRemove, Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}, stop(r)...)
 	}
 	if !goal.Running {

@@ -19,6 +19,7 @@ type NotReadyError struct {
 	Replica string
 	Text    string   // "exited with code 3", "not healthy within 1m0s"
 	Logs    []string // its last lines
+	Hint    string   // what to do, if not what is usual
 }
 
 func (e *NotReadyError) Error() string { return fmt.Sprintf("%s %s", e.Replica, e.Text) }
@@ -40,12 +41,12 @@ type Probe struct {
 
 // Listens reports whether a connect to the replica's port succeeds now.
 func (p Probe) Listens(ctx context.Context, r Replica) bool {
-	address := r.Address(p.Peers)
-	if address == "" {
+	endpoint := r.Endpoint(p.Peers, p.Port)
+	if endpoint == "" {
 		return false
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(p.Port)))
+	conn, err := dialer.DialContext(ctx, "tcp", endpoint)
 	if err == nil {
 		conn.Close()
 	}

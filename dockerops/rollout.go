@@ -248,6 +248,8 @@ func CheckRollout(p *Project, name string) error {
 	switch {
 	case service == nil:
 		return refuse(UnknownService, "", "project %s has no such service", p.Name)
+	case service.Units != nil:
+		return refuse(NotScalable, "install the new program, then stop and start", "its replicas are units of systemd, which have no images")
 	case len(service.Replicas) == 0:
 		return refuse(NotScalable, fmt.Sprintf("tvsctl scale %s N", name), "it has no replica")
 	case len(service.Settings.Balances) > 0:

@@ -159,7 +159,9 @@ type AdjustRequest struct {
 // ResetRequest forces the initial, stopped configuration: Count stopped replicas
 // of each balanced service. Count 0 keeps the desired counts.
 type ResetRequest struct {
-	Count  int  `json:"count,omitempty"`
+	Count int `json:"count,omitempty"`
+	// Base is the port of the first instance of a template unit; 0: as the project's file says.
+	Base   int  `json:"base,omitempty"`
 	DryRun bool `json:"dry_run,omitempty"`
 }
 

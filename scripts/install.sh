@@ -5,10 +5,11 @@ set -euo pipefail
 
 usage() {
   cat <<'USAGE'
-usage: scripts/install.sh [--prefix DIR] [--uninstall]
+usage: scripts/install.sh [--prefix DIR] [--without-docker] [--uninstall]
 
-  --prefix DIR   where the programs go (default: where they are, else /opt/isel/tvs)
-  --uninstall    remove everything that was installed
+  --prefix DIR      where the programs go (default: where they are, else /opt/isel/tvs)
+  --without-docker  on a host where only systemd units are to be managed
+  --uninstall       remove everything that was installed
 
 Running it again upgrades in place.
 USAGE
@@ -22,6 +23,7 @@ fail() {
 default_prefix=/opt/isel/tvs
 prefix=
 uninstall=
+without_docker=
 while (($#)); do
   case $1 in
     --prefix)
@@ -30,6 +32,7 @@ while (($#)); do
       shift
       ;;
     --prefix=*) prefix=${1#*=} ;;
+    --without-docker) without_docker=yes ;;
     --uninstall) uninstall=yes ;;
     -h | --help)
       usage
@@ -87,7 +90,9 @@ check() {
     version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
     ((version >= 249)) || missing+=("systemd 249 or later (this is $version): Debian 12, Ubuntu 22.04 and later have it")
   fi
-  if ! command -v docker >/dev/null; then
+  if [[ $without_docker ]]; then
+    : # nothing of it is needed
+  elif ! command -v docker >/dev/null; then
     missing+=("Docker Engine 20.10 or later: apt-get install docker.io docker-cli docker-compose (Debian 13), or https://docs.docker.com/engine/install/")
   elif ! version=$(docker version --format '{{.Server.Version}}' 2>/dev/null); then
     missing+=("a running Docker Engine: systemctl start docker")
@@ -110,7 +115,7 @@ check() {
 }
 
 notes() {
-  docker compose version >/dev/null 2>&1 ||
+  [[ $without_docker ]] || docker compose version >/dev/null 2>&1 ||
     echo "note: there is no docker compose plugin; tvsctl up and down need it: apt-get install docker-compose (Debian 13) or docker-compose-plugin (docker.com)"
   command -v nginx >/dev/null ||
     echo "note: there is no nginx on this host; that is needed only for a project without one in a container"

@@ -53,6 +53,7 @@ type bus struct {
 	ended      map[dbus.ObjectPath]string        // while there are such: the results of jobs
 	jobs       map[dbus.ObjectPath][]chan string // who waits for the end of a job
 	watchers   map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
+	followers  map[*follower]bool                // who wants to know of all
 }
 
 // connect returns a connection, the one that all share while it lasts.
@@ -67,7 +68,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{slots: make(chan struct{}, maxCalls), following: make(chan struct{}, 1), ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
+	b := &bus{slots: make(chan struct{}, maxCalls), following: make(chan struct{}, 1), ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}, followers: map[*follower]bool{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -223,6 +224,9 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 		if dbus.Store(signal.Body, &of, &before, &now) == nil && of == busName {
 			// Another life of the manager, which may know nothing of who asked the one before.
 			b.owner, b.subscribed = now, false
+			for f := range b.followers {
+				f.tell("", "")
+			}
 			if now != "" {
 				go b.followAgain()
 			}
@@ -247,6 +251,7 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			return
 		}
 		values, _ := signal.Body[1].(map[string]dbus.Variant)
+		b.tellFollowers(signal.Path, values)
 		for _, w := range b.watchers[signal.Path] {
 			for _, name := range telling {
 				if value, there := values[name]; there {

@@ -16,13 +16,10 @@ import (
 // suites are the Debians that what systemd and polkit do is tried on.
 var suites = []string{"trixie", "bookworm"}
 
-// ofSuite boots and installs a machine of a suite for one test. On bookworm there is no
+// installed boots and installs a machine of a suite for one test. On bookworm there is no
 // compose plugin, and the images are left out.
-func ofSuite(t *testing.T, name, suite string) *machine {
+func installed(t *testing.T, name, suite string) *machine {
 	t.Helper()
-	if output, err := exec.Command("./testhost", "setup", suite).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
 	m, err := bootSuite(name, suite)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +105,7 @@ func TestPolkit(t *testing.T) {
 	for _, suite := range suites {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			m := ofSuite(t, "polkit-"+suite, suite)
+			m := installed(t, "polkit-"+suite, suite)
 			for _, name := range []string{"listed", "gone", "plain"} {
 				writeFile(t, m, "/etc/systemd/system/"+name+".service", "[Service]\nExecStart=sleep infinity\n")
 			}

@@ -51,10 +51,14 @@ var faults = []fault{
 	{name: "settings with a mistake", plant: "echo 'idle = \"never\"' >" + settings, want: `problem +settings .*tvsctld.toml.*never.* → mend it, then .*reload`, mend: "rm " + settings},
 	{name: "settings that anybody can write", plant: "touch " + settings + "; chmod 666 " + settings, want: `problem +settings .*can be written by others`, mend: "rm " + settings},
 	{name: "settings that were not read", plant: "echo 'max_operations = 9' >" + settings, want: `warning +settings .*was not read again → .*reload tvsctld`, mend: "rm " + settings},
-	{name: "a listed unit that is not there", plant: "echo 'units = [\"nothing.service\"]' >" + settings, want: `problem +polkit .*nothing.service is listed, and there is none → take it out`,
-		also: `settings|60-tvsctld.rules is not there`, mend: "rm " + settings},
-	{name: "a unit without its polkit rule", plant: "echo 'units = [\"nginx.service\"]' >" + settings, want: `problem +polkit .*60-tvsctld.rules is not there → .*restart tvsctld`,
+	{name: "a listed unit that is not there", plant: `printf '[units]\n"nothing.service" = ["start"]\n' >` + settings, want: `problem +polkit .*cannot let tvsctld manage nothing.service: there is no such unit file → mend`,
 		also: `settings`, mend: "rm " + settings},
+	{name: "a unit without its polkit rule", plant: `printf '[units]\n"nginx.service" = ["start"]\n' >` + settings, want: `problem +polkit .*rule for tvsctld is not what the configuration says → .*restart tvsctld-polkit`,
+		also: `settings`, mend: "rm " + settings},
+	{name: "a policy with a mistake", plant: "cp /etc/tvsctld/policy.toml /tmp/; echo 'rolle = 1' >>/etc/tvsctld/policy.toml; systemctl reload tvsctld", want: `problem +policy .*policy.toml:[0-9]+.*rolle`,
+		mend: "cp /tmp/policy.toml /etc/tvsctld/; systemctl reload tvsctld"},
+	{name: "a policy that anybody can write", plant: "chmod 666 /etc/tvsctld/policy.toml; systemctl reload tvsctld", want: `problem +policy .*policy.toml.*others than its owner can write it`,
+		mend: "chmod 644 /etc/tvsctld/policy.toml; systemctl reload tvsctld"},
 	{name: "a project's file with a mistake", plant: "echo 'direktory = \"/srv\"' >/etc/tvsctld/projects/oops.toml", want: `problem +projects .*oops.toml.*unknown key direktory`,
 		also: `project oops`, mend: "rm /etc/tvsctld/projects/oops.toml; systemctl reload tvsctld"},
 	{name: "a full disk", plant: "mount -t tmpfs -o size=100m tmpfs /var/lib/tvsctld", want: `problem +disk .*/var/lib/tvsctld has (99|100) MiB left.* → make room`, mend: "umount /var/lib/tvsctld"},
@@ -70,7 +74,7 @@ var faults = []fault{
 		want: `problem +nginx .*has no directory /etc/nginx/upstreams`, mend: "docker exec tvs-entry-1 mv /etc/nginx/away /etc/nginx/upstreams"},
 	{name: "a stale address", plant: "docker exec tvs-entry-1 sh -c 'printf \"upstream webapp { \\n server 172.30.9.9:8080;\\n }\\n\" >/etc/nginx/upstreams/webapp.conf'",
 		want: `problem +upstreams .*sends requests to 172.30.9.9:8080, where no replica of webapp runs → tvsctl nginx reload`, mend: "tvsctl nginx reload -p tvs"},
-	{name: "drift", plant: "cd /root/tvs/examples/tvs && docker compose -f compose.yaml -f compose.offline.yaml up -d --no-recreate --scale webapp=3",
+	{name: "drift", plant: "cd /srv/tvs/examples/tvs && docker compose -f compose.yaml -f compose.offline.yaml up -d --no-recreate --scale webapp=3",
 		want: `problem +replicas .*drift: 3 replicas of webapp, where 2 are desired → tvsctl scale -p tvs webapp 2`, mend: "tvsctl scale -p tvs webapp 2"},
 	{name: "a dead replica", plant: "docker kill tvs-webapp-2", want: `problem +replicas .*tvs-webapp-2 exited with code 137 → see tvsctl logs -p tvs webapp.2`, mend: "docker start tvs-webapp-2"},
 	{name: "an nginx that does not run", plant: "docker stop -t 1 tvs-entry-1", want: `problem +nginx .*tvs-entry-1 is exited`, mend: "docker start tvs-entry-1"},
@@ -85,7 +89,7 @@ func TestDoctor(t *testing.T) {
 	if err := m.install(); err != nil {
 		t.Fatal(err)
 	}
-	m.sh(t, "cd /root/tvs/examples/tvs && docker compose -f compose.yaml -f compose.offline.yaml up -d 2>&1 && tvsctl scale -p tvs webapp 2")
+	m.sh(t, "cd /srv/tvs/examples/tvs && docker compose -f compose.yaml -f compose.offline.yaml up -d 2>&1 && tvsctl scale -p tvs webapp 2")
 	healthy := func() []string { return unhealthy(m.run("tvsctl", "doctor")) }
 	if lines := healthy(); len(lines) > 0 {
 		t.Fatalf("on a healthy machine:\n%s", strings.Join(lines, "\n"))

@@ -106,8 +106,8 @@ func TestLogs(t *testing.T) {
 	}{
 		{[]string{"nothing"}, ipc.ExitUnknown, `no service "nothing"`},
 		{[]string{"webapp.9"}, ipc.ExitUnknown, "no replica 9"},
-		{[]string{"unit:nothing"}, ipc.ExitUnknown, `no unit "nothing"`},
-		{[]string{"unit:*"}, ipc.ExitUnknown, `no unit "*"`},
+		{[]string{"unit:nothing"}, ipc.ExitUnknown, "no unit nothing.service"},
+		{[]string{"unit:*"}, ipc.ExitUsage, `"*" is no name of a unit`},
 	} {
 		if r := m.tvsctl(append([]string{"-p", s.name, "logs"}, c.args...)...); r.code != c.code || !strings.Contains(r.err, c.says) {
 			t.Errorf("%s", r)

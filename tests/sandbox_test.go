@@ -33,7 +33,7 @@ func TestSandbox(t *testing.T) {
 	for _, suite := range suites {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			m := ofSuite(t, "sandbox-"+suite, suite)
+			m := installed(t, "sandbox-"+suite, suite)
 			if out := m.sh(t, "systemd-analyze verify --man=no /etc/systemd/system/tvsctld* 2>&1"); out != "" {
 				t.Errorf("systemd-analyze verify: %s", out)
 			}

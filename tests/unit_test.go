@@ -36,7 +36,7 @@ var unitFiles = map[string]string{
 // unitMachine is a machine with those units.
 func unitMachine(t *testing.T, name string) *machine {
 	m := own(t, name)
-	m.must(t, "/root/tvs/scripts/install.sh")
+	m.must(t, "/srv/tvs/scripts/install.sh")
 	for unit, text := range unitFiles {
 		writeFile(t, m, "/etc/systemd/system/"+unit+".service", text)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strconv"
+
 	"github.com/spf13/cobra"
 
 	"tvsctl/ipc"
@@ -9,17 +11,19 @@ import (
 func (a *app) resetCommand() *cobra.Command {
 	var flags changeFlags
 	cmd := &cobra.Command{
-		Use:   "reset [N]",
+		Use:   "reset [N [BASE]]",
 		Short: "Force the initial, stopped configuration",
 		Long: `Force the initial, stopped configuration: N stopped replicas of each service that
 an nginx balances, by default as many as are desired now. tvsctl start then
-starts them.`,
+starts them. Where the replicas are instances of a template unit, BASE is the port
+of the first one, by default base_port in the project's file.`,
 		Example: `  tvsctl reset
-  tvsctl reset 2`,
-		Args: arguments(0, 1),
+  tvsctl reset 2
+  tvsctl reset 2 35004`,
+		Args: arguments(0, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request := ipc.ResetRequest{DryRun: flags.dryRun}
-			if len(args) == 1 {
+			if len(args) >= 1 {
 				n, err := parseCount(cmd, "", args[0])
 				if err != nil {
 					return err
@@ -29,6 +33,13 @@ starts them.`,
 					return usagef(cmd, "cannot reset: 0 is not a number of replicas to start with")
 				}
 				request.Count = n
+			}
+			if len(args) == 2 {
+				port, err := strconv.ParseUint(args[1], 10, 16)
+				if err != nil || port == 0 {
+					return usagef(cmd, "cannot reset: %q is not a port", args[1])
+				}
+				request.Base = int(port)
 			}
 			return a.change(cmd.Context(), "reset", request, flags)
 		},

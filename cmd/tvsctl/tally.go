@@ -112,11 +112,12 @@ func isReplica(replica *ipc.Replica, said string) bool {
 		(strings.HasPrefix(said, replica.ID) || strings.HasPrefix(replica.ID, said)) {
 		return true
 	}
-	host, _, err := net.SplitHostPort(replica.Address)
+	host, port, err := net.SplitHostPort(replica.Address)
 	if err != nil {
 		host = replica.Address
 	}
-	return said == host
+	// A unit's instance is named after its port.
+	return said == host || said == port && port == strconv.Itoa(replica.Number)
 }
 
 // conclude fills what is shown: the replicas that answered or should have.

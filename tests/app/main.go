@@ -8,11 +8,12 @@
 //	ON_TERM=exit     on SIGTERM exits at once
 //	EXIT_AFTER=1s    exits after that, with status EXIT_CODE
 //
-// While the file /tmp/sick exists /healthz answers 503. "app -check" asks it, and is
+// It listens on PORT, 8080 without. While the file /tmp/sick exists /healthz answers 503. "app -check" asks it, and is
 // a container's health check.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,11 @@ import (
 
 const sickFile = "/tmp/sick"
 
+func port() string { return cmp.Or(os.Getenv("PORT"), "8080") }
+
 func check() error {
 	client := &http.Client{Timeout: 2 * time.Second}
-	res, err := client.Get("http://127.0.0.1:8080/healthz")
+	res, err := client.Get("http://127.0.0.1:" + port() + "/healthz")
 	if err != nil {
 		return err
 	}
@@ -53,7 +56,7 @@ func handler(host string) http.Handler {
 		case <-time.After(time.Duration(ms) * time.Millisecond):
 		case <-r.Context().Done():
 		}
-		fmt.Fprintf(w, "HOST %s\nPORT 8080\n", host)
+		fmt.Fprintf(w, "HOST %s\nPORT %s\n", host, port())
 	})
 	return mux
 }
@@ -92,7 +95,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := &http.Server{Addr: ":8080", Handler: handler(host)}
+	server := &http.Server{Addr: ":" + port(), Handler: handler(host)}
 	log.Printf("starting as %s", host)
 	if listen == nil {
 		log.Print("waiting for a database that never comes")

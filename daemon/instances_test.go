@@ -1,0 +1,369 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+	"tvsctl/systemd"
+	"tvsctl/systemd/managertest"
+)
+
+const shopFile = `[services.web]
+unit = "app@.service"
+base_port = 35000
+database = "db.service"
+
+[nginx]
+`
+
+// instanceStack is a daemon that looks after the units of project shop, on a host without
+// Docker.
+type instanceStack struct {
+	*managertest.Manager
+	*ipc.Client
+	d       *Daemon
+	journal *journalBuffer
+	config  Config
+}
+
+func newInstanceStack(t *testing.T, kind string) *instanceStack {
+	t.Helper()
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	s := &instanceStack{Manager: managertest.Start(t), journal: &journalBuffer{}}
+	s.File("app@.service", map[string]any{"Type": kind})
+	s.File("db.service", map[string]any{"Type": "notify"})
+	s.File("nginx.service", nil)
+	s.config = Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal}
+	if err := os.WriteFile(filepath.Join(s.config.ProjectDir, "shop.toml"), []byte(shopFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *instanceStack) run(t *testing.T) *instanceStack {
+	t.Helper()
+	s.Client, s.d = serve(t, s.config)
+	return s
+}
+
+// do asks for a change of the only project and returns its end.
+func (s *instanceStack) do(t *testing.T, verb string, request any) ipc.Operation {
+	t.Helper()
+	var o ipc.Operation
+	if err := s.Post(t.Context(), ipc.ProjectPath(ipc.OnlyProject, verb), request, &o); err != nil {
+		t.Fatalf("%s: %v", verb, err)
+	}
+	until(t, "the operation ends", func() bool {
+		if err := s.Get(t.Context(), "/operations/"+o.ID, &o); err != nil {
+			t.Fatal(err)
+		}
+		return o.State.Finished()
+	})
+	return o
+}
+
+func (s *instanceStack) web(t *testing.T) ipc.Service {
+	t.Helper()
+	var status ipc.Status
+	if err := s.Get(t.Context(), ipc.ProjectPath("shop", ""), &status); err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range status.Services {
+		if service.Name == "web" {
+			return service
+		}
+	}
+	t.Fatalf("no service web in %+v", status)
+	return ipc.Service{}
+}
+
+func (s *instanceStack) active(t *testing.T, want ...string) {
+	t.Helper()
+	if got := s.Active(); !slices.Equal(got, want) {
+		t.Errorf("active are %q, want %q", got, want)
+	}
+}
+
+func webTo(n int) ipc.ScaleRequest { return ipc.ScaleRequest{Services: map[string]int{"web": n}} }
+
+func steps(o ipc.Operation) (list []string) {
+	for _, s := range o.Steps {
+		list = append(list, s.Text)
+	}
+	return list
+}
+
+func TestInstances(t *testing.T) {
+	s := newInstanceStack(t, "notify").run(t)
+	o := s.do(t, "scale", webTo(2))
+	if o.Result != "web has 2 ready replicas" || steps(o)[0] != "start db.service" || s.Calls()[0] != "start db.service" {
+		t.Errorf("%+v\n%s", o, s.journal)
+	}
+	s.active(t, "app@35000.service", "app@35001.service", "db.service")
+	web := s.web(t)
+	if web.Ready != 2 || web.Desired != 2 || web.Replicas[1].Number != 35001 || web.Replicas[1].Address != "127.0.0.1:35001" || web.Replicas[1].ID != "app@35001.service" || len(web.Problems) > 0 {
+		t.Errorf("%+v", web)
+	}
+	if o := s.do(t, "adjust", ipc.AdjustRequest{By: 1}); o.Result != "web has 3 ready replicas" {
+		t.Errorf("%+v", o)
+	}
+	o = s.do(t, "scale", webTo(1))
+	if got := fmt.Sprint(steps(o)); got != "[publish to nginx drain requests in flight stop app@35002.service stop app@35001.service]" {
+		t.Errorf("steps %s", got)
+	}
+	s.active(t, "app@35000.service", "db.service")
+	if o := s.do(t, "stop", ipc.StopRequest{Dependencies: true}); o.Result != "web has 1 stopped replica" {
+		t.Errorf("%+v", o)
+	}
+	s.active(t)
+	if problems := s.web(t).Problems; len(problems) > 0 {
+		t.Errorf("stopped as asked for, and problems %q", problems)
+	}
+	s.do(t, "start", ipc.StartRequest{})
+	s.active(t, "app@35000.service", "db.service")
+
+	// The first port can be another one, within the range of the file.
+	s.do(t, "reset", ipc.ResetRequest{Count: 2, Base: 35004})
+	s.active(t, "db.service")
+	s.do(t, "start", ipc.StartRequest{})
+	s.active(t, "app@35004.service", "app@35005.service", "db.service")
+	for base, count := range map[int]int{35015: 2, 34999: 1, 36000: 1} {
+		err := s.Post(t.Context(), ipc.ProjectPath("shop", "reset"), ipc.ResetRequest{Count: count, Base: base}, nil)
+		if describeError(err).Code != ipc.CodeOutOfRange {
+			t.Errorf("reset %d %d: %v", count, base, err)
+		}
+	}
+	s.do(t, "reset", ipc.ResetRequest{Count: 1})
+	s.do(t, "start", ipc.StartRequest{})
+	s.active(t, "app@35000.service", "db.service")
+
+	o = s.do(t, "restart", ipc.RestartRequest{Service: "web"})
+	want := "[start app@35001.service wait until app@35001.service is ready take app@35000.service out of nginx drain requests in flight " +
+		"stop app@35000.service start app@35000.service wait until app@35000.service is ready take app@35001.service out of nginx drain requests in flight stop app@35001.service]"
+	if got := fmt.Sprint(steps(o)); got != want || o.State != ipc.OperationSucceeded {
+		t.Errorf("restart: %s %+v", got, o.Error)
+	}
+	s.active(t, "app@35000.service", "db.service")
+	var list []ipc.ProjectSummary
+	if strings.Contains(s.journal.String(), "Docker") {
+		t.Errorf("it misses Docker: %s", s.journal)
+	}
+	if err := s.Get(t.Context(), "/projects", &list); err != nil || len(list) != 1 || list[0].Name != "shop" || list[0].Running != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+// What only containers have is refused in plain words, and touches nothing.
+func TestInstancesRefuse(t *testing.T) {
+	s := newInstanceStack(t, "notify").run(t)
+	s.do(t, "scale", webTo(1))
+	before := len(s.Calls())
+	for _, c := range []struct {
+		verb    string
+		request any
+		code    ipc.Code
+		want    string
+	}{
+		{"rollout", ipc.RolloutRequest{Service: "web"}, ipc.CodeNotScalable, "cannot roll out web: its replicas are units of systemd, which have no images"},
+		{"rollback", ipc.RollbackRequest{Service: "web"}, ipc.CodeNotScalable, "cannot roll out web: its replicas are units of systemd, which have no images"},
+		{"up", ipc.UpRequest{}, ipc.CodeBadRequest, "cannot bring project shop up: its services are units of systemd, of which docker compose knows nothing"},
+		{"down", ipc.DownRequest{}, ipc.CodeBadRequest, "cannot bring project shop down: its services are units of systemd, of which docker compose knows nothing"},
+		{"scale", webTo(17), ipc.CodeOutOfRange, "cannot scale web: 17 is above its max of 16"},
+		{"scale", ipc.ScaleRequest{Services: map[string]int{"db": 2}}, ipc.CodeNotScalable, "cannot scale db: it is the one unit db.service"},
+		{"scale", ipc.ScaleRequest{Services: map[string]int{"api": 2}}, ipc.CodeUnknownService, "cannot scale api: project shop has no such service"},
+		{"restart", ipc.RestartRequest{Service: "db"}, ipc.CodeNotScalable, "cannot restart db: it is the one unit db.service"},
+		{"restart", ipc.RestartRequest{Service: "api"}, ipc.CodeUnknownService, "cannot restart api: project shop has no such service"},
+	} {
+		err := s.Post(t.Context(), ipc.ProjectPath("shop", c.verb), c.request, nil)
+		if refusal := describeError(err); refusal.Code != c.code || refusal.Message != c.want {
+			t.Errorf("%s: %v", c.verb, err)
+		}
+	}
+	if n := len(s.Calls()); n != before {
+		t.Errorf("it did something: %q", s.Calls()[before:])
+	}
+}
+
+// One that does not start takes the change back, and says why.
+func TestInstanceFails(t *testing.T) {
+	s := newInstanceStack(t, "notify")
+	s.OnJob = func(verb, unit string) (map[string]any, string) {
+		if verb == "start" && unit == "app@35001.service" {
+			return map[string]any{"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainCode": int32(1), "ExecMainStatus": int32(3)}, "failed"
+		}
+		return nil, "done"
+	}
+	s.run(t)
+	o := s.do(t, "scale", webTo(2))
+	if o.Error == nil || o.Error.Code != ipc.CodeNotReady || !strings.HasPrefix(o.Error.Message, "app@35001.service does not start: its process exited with status 3; what was started for this has been stopped again") {
+		t.Errorf("%+v", o.Error)
+	}
+	s.active(t)
+	if web := s.web(t); web.Desired != 0 {
+		t.Errorf("it is desired all the same: %+v", web)
+	}
+}
+
+// What somebody does by hand is told and left so, until the next command.
+func TestInstanceDrift(t *testing.T) {
+	s := newInstanceStack(t, "notify").run(t)
+	s.do(t, "scale", webTo(2))
+	s.Set("app@35001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead", "InactiveEnterTimestamp": uint64(1)})
+	until(t, "the journal tells", func() bool {
+		return strings.Contains(s.journal.String(), "Somebody else made it 1 replica of web, where 2 are desired.")
+	})
+	if problems := fmt.Sprint(s.web(t).Problems); !strings.Contains(problems, "drift: 2 desired, but somebody else made it 1; tvsctl scale web N settles it") {
+		t.Errorf("problems %s", problems)
+	}
+	s.active(t, "app@35000.service", "db.service")
+	s.Set("app@35009.service", map[string]any{"ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"})
+	problems := fmt.Sprint(s.web(t).Problems)
+	if !strings.Contains(problems, "systemd starts app@35009.service at boot, however many are desired: systemctl disable app@35009.service") {
+		t.Errorf("problems %s", problems)
+	}
+	s.do(t, "scale", webTo(2))
+	s.active(t, "app@35000.service", "app@35001.service", "db.service")
+}
+
+// Without Type=notify one is ready when its port is open.
+func TestInstanceListens(t *testing.T) {
+	s := newInstanceStack(t, "simple")
+	var late sync.WaitGroup
+	s.OnJob = func(verb, unit string) (map[string]any, string) {
+		if port := portOf(unit); port != 0 && verb == "start" {
+			late.Go(func() {
+				time.Sleep(500 * time.Millisecond) // so much later than it starts
+				listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				t.Cleanup(func() { listener.Close() })
+			})
+		}
+		return nil, "done"
+	}
+	s.run(t)
+	o := s.do(t, "scale", webTo(1))
+	late.Wait()
+	if o.Result != "web has 1 ready replica" || o.Ended.Sub(o.Started) < 500*time.Millisecond {
+		t.Errorf("%+v", o)
+	}
+}
+
+// With a start of the machine come back as many as are desired, and not what was stopped.
+func TestRestoreInstances(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		boot    string
+		stopped bool
+		want    []string
+	}{
+		{"after a boot", "an earlier one", false, []string{"app@35000.service", "app@35001.service", "db.service"}},
+		{"what was stopped", "an earlier one", true, nil},
+		{"without a boot", bootID(), false, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newInstanceStack(t, "notify")
+			store := openStore(s.config.StateDir)
+			err := store.update("shop", func(k *projectState) { k.Desired["web"], k.Stopped["web"] = 2, c.stopped })
+			if err != nil || store.keepBoot(c.boot) != nil || store.close() != nil {
+				t.Fatal(err)
+			}
+			s.run(t)
+			if c.want == nil {
+				until(t, "the guard has looked", func() bool {
+					select {
+					case <-s.d.guarding:
+						return true
+					default:
+						return false
+					}
+				})
+			} else {
+				until(t, "they run", func() bool { return slices.Equal(s.Active(), c.want) })
+			}
+			s.active(t, c.want...)
+		})
+	}
+}
+
+func TestReadInstance(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		name          string
+		unit          systemd.Unit
+		state, health string
+		code          int
+		stands        bool
+	}{
+		{"active", systemd.Unit{ActiveState: "active", Type: "exec"}, "running", "", 0, true},
+		{"active and notified", systemd.Unit{ActiveState: "active", Type: "notify"}, "running", "healthy", 0, true},
+		{"reloading", systemd.Unit{ActiveState: "reloading", Type: "notify-reload"}, "running", "healthy", 0, true},
+		{"starting", systemd.Unit{ActiveState: "activating", SubState: "start", Type: "notify"}, "running", "starting", 0, true},
+		{"to be started again", systemd.Unit{ActiveState: "activating", SubState: "auto-restart", ExitCode: 1, ExitStatus: 3}, "restarting", "", 3, true},
+		{"stopping", systemd.Unit{ActiveState: "deactivating"}, "stopping", "", 0, true},
+		{"failed", systemd.Unit{ActiveState: "failed", ExitCode: 2, ExitStatus: 9, InactiveSince: at}, "exited", "", 137, true},
+		{"stopped", systemd.Unit{ActiveState: "inactive", InactiveSince: at}, "exited", "", 0, false},
+		{"never started", systemd.Unit{ActiveState: "inactive"}, "created", "", 0, false},
+	} {
+		r := readInstance(dockerops.Replica{State: "created"}, &c.unit)
+		if r.State != c.state || r.Health != c.health || r.ExitCode != c.code || stands(r) != c.stands {
+			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+}
+
+func TestServicesConfig(t *testing.T) {
+	dir := t.TempDir()
+	read := func(text string) (projectConfig, error) {
+		if err := os.WriteFile(filepath.Join(dir, "shop.toml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return readProjectConfig(dir, "shop")
+	}
+	c, err := read(shopFile)
+	if err != nil || c.Services["web"].Max != 16 || c.Services["web"].drain != dockerops.DefaultDrain || c.Nginx.Unit != "nginx.service" || fmt.Sprint(c.Nginx.backends) != "[{web 0}]" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for unit, want := range map[string]bool{"app@35000.service": true, "app@35015.service": true, "app@35016.service": false, "app@34999.service": false,
+		"app@035000.service": false, "app@x.service": false, "app.service": false, "db.service": true, "nginx.service": true, "other@35000.service": false} {
+		if c.concerns(unit) != want {
+			t.Errorf("concerns(%s) = %v", unit, !want)
+		}
+	}
+	web := func(lines string) string {
+		return "[services.web]\nunit = \"app@.service\"\nbase_port = 35000\n" + lines
+	}
+	for text, want := range map[string]string{
+		"[services.web]\nunit = \"app.service\"\nbase_port = 1":      `services.web.unit: "app.service" is not the name of a template`,
+		"[services.web]\nunit = \"app@1.service\"\nbase_port = 1":    `is not the name of a template`,
+		"[services.web]\nunit = \"app@.service\"":                    "services.web.base_port: 0 is not a port with room for 16 instances",
+		"[services.web]\nunit = \"app@.service\"\nbase_port = 65530": "65530 is not a port with room for 16",
+		"[services.\"a b\"]\nunit = \"app@.service\"\nbase_port = 1": `"a b" is not the name of a service`,
+		web("max = 2000"):                 "services.web.max: 2000 is not a number of instances from 1 to 1000",
+		web("min = 17"):                   "services.web.min: 17 is not a number of instances from 0 to 16",
+		web("database = \"db\""):          `services.web.database: "db" is not the full name of a unit`,
+		web("database = \"web.service\""): "services.web.database: web is also the name of a service",
+		web("drain = \"2h\""):             `services.web.drain: "2h" is not a duration`,
+		web("ready_timeout = \"x\""):      `services.web.ready_timeout: "x" is not a duration`,
+		web("match = \"(\""):              "services.web.match",
+		web("image = \"x\""):              "unknown key services.web.image",
+		web("[services.api]\nunit = \"api@.service\"\nbase_port = 35015"): "services api and web have ports in common",
+		web("[nginx]\nbalances = \"web:80\""):                             `nginx.balances: there is no service "web:80"; the port is that of each instance`,
+		"directory = \"/srv\"\nfiles = [\"/srv/c.yaml\"]\n" + web(""):     "a project has compose files or services of units, not both",
+	} {
+		if _, err := read(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n%v, want %q", text, err, want)
+		}
+	}
+}
