@@ -4,7 +4,7 @@ export CGO_ENABLED = 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run \
-	examples/tvs/offline.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
+	examples/tvs/offline.sh examples/tvsapp-units/install.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
 
 .PHONY: help build examples test check lint bench demo install clean
 

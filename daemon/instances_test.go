@@ -213,12 +213,72 @@ func TestInstanceFails(t *testing.T) {
 	}
 }
 
+// A restart that is canceled leaves all running that ran.
+func TestCancelRestart(t *testing.T) {
+	s := newInstanceStack(t, "notify")
+	var begun sync.Once
+	stopping, on := make(chan struct{}), make(chan struct{})
+	s.OnJob = func(verb, unit string) (map[string]any, string) {
+		if verb == "stop" && unit == "app@35000.service" {
+			begun.Do(func() { close(stopping) })
+			<-on
+		}
+		return nil, "done"
+	}
+	s.run(t)
+	s.do(t, "scale", webTo(2))
+	var o ipc.Operation
+	if err := s.Post(t.Context(), ipc.ProjectPath("shop", "restart"), ipc.RestartRequest{Service: "web"}, &o); err != nil {
+		t.Fatal(err)
+	}
+	<-stopping
+	if err := s.Post(t.Context(), "/operations/"+o.ID+"/cancel", nil, nil); err != nil {
+		t.Error(err)
+	}
+	close(on)
+	until(t, "the operation ends", func() bool {
+		return s.Get(t.Context(), "/operations/"+o.ID, &o) == nil && o.State.Finished()
+	})
+	if o.Error == nil || o.Error.Code != ipc.CodeCanceled {
+		t.Errorf("%+v", o)
+	}
+	s.active(t, "app@35000.service", "app@35001.service", "db.service")
+	if calls := s.Calls(); slices.Contains(calls, "stop app@35001.service") {
+		t.Errorf("it went on: %q", calls)
+	}
+}
+
+// What is wrong with the units is a problem of the service.
+func TestInstanceProblems(t *testing.T) {
+	s := newInstanceStack(t, "notify")
+	s.File("app@35001.service", map[string]any{"LoadState": "masked"})
+	s.run(t)
+	s.do(t, "scale", webTo(1))
+	s.Set("app@35001.service", nil)
+	if err := s.d.state.update("shop", func(k *projectState) { k.Desired["web"] = 2 }); err != nil {
+		t.Fatal(err)
+	}
+	if problems := fmt.Sprint(s.web(t).Problems); !strings.Contains(problems, "app@35001.service is masked") {
+		t.Errorf("problems %s", problems)
+	}
+	other := newInstanceStack(t, "notify")
+	if err := os.WriteFile(filepath.Join(other.config.ProjectDir, "shop.toml"), []byte(strings.Replace(shopFile, "app@", "gone@", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	other.run(t)
+	if problems := fmt.Sprint(other.web(t).Problems); problems != "[there is no unit file gone@.service]" {
+		t.Errorf("problems %s", problems)
+	}
+	var started ipc.Operation
+	if started = other.do(t, "scale", webTo(1)); started.Error == nil || started.Error.Code != ipc.CodeUnknownUnit {
+		t.Errorf("%+v", started)
+	}
+}
+
 // What somebody does by hand is told and left so, until the next command.
 func TestInstanceDrift(t *testing.T) {
 	s := newInstanceStack(t, "notify").run(t)
 	s.do(t, "scale", webTo(2))
-		return strings.Contains(s.journal.String(), "nginx serves") || s.d.activity.quiet() == false
-	})
 	s.Set("app@35001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead", "InactiveEnterTimestamp": uint64(1)})
 	until(t, "the journal tells", func() bool {
 		return strings.Contains(s.journal.String(), "Somebody else made it 1 replica of web, where 2 are desired.")

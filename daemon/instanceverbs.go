@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -70,4 +71,16 @@ func restartUnits(request ipc.RestartRequest) change {
 		return intent{request: dockerops.Request{Goals: map[string]dockerops.Goal{request.Service: {Count: count, Running: !kept.Stopped[request.Service]}}},
 			restart: &restarting{Service: request.Service, Before: time.Now()}, summary: "restart " + request.Service}, nil
 	}
+}
+
+// endRestart ends a restart that was canceled: what it has stopped runs again, and the
+// further instance goes.
+func (s *site) endRestart(ctx context.Context, o *operation, want intent) error {
+	p, _, err := s.d.observe(ctx, s.name)
+	if err != nil {
+		return err
+	}
+	service := want.restart.Service
+	none := time.Time{} // was started before that
+	return s.apply(ctx, p, dockerops.PlanRestart(p, service, want.request.Goals[service].Count, none, o.job.ran()), o)
 }
