@@ -257,6 +257,9 @@ func (d *Daemon) instances(ctx context.Context, s *dockerops.Service, u *unitSer
 			replicas = append(replicas, r)
 		}
 	}
+	if problem := portProblem(u.BasePort, u.last()); problem != "" {
+		problems = append(problems, problem)
+	}
 	if len(enabled) > 0 {
 		problems = append(problems, fmt.Sprintf("systemd starts %s at boot, however many are desired: systemctl disable %[1]s, tvsctld starts those that are", strings.Join(enabled, " ")))
 	}

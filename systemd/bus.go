@@ -55,9 +55,7 @@ type bus struct {
 
 // connect returns a connection, the one that all share while it lasts.
 func (u *Units) connect(ctx context.Context) (*bus, error) {
-	if u.dialing == nil {
-		u.once.Do(func() { u.dialing = make(chan struct{}, 1) })
-	}
+	u.once.Do(func() { u.dialing = make(chan struct{}, 1) })
 	select {
 	case u.dialing <- struct{}{}:
 	case <-ctx.Done():
@@ -67,7 +65,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}, followers: map[*follower]bool{}}
+	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)

@@ -85,6 +85,9 @@ func instancesUnderLoad(t *testing.T, s *stack) {
 	if got := s.published(t); got != onPorts(35000, 35001, 35002) {
 		t.Errorf("nginx serves %s", got)
 	}
+	if problems := s.m.service(t, s.name, "webapp").Problems; len(problems) > 0 {
+		t.Errorf("problems %q", problems)
+	}
 	status := s.m.status(t, s.name)
 	if status.State != ipc.StateUp || status.Entry != "http://127.0.0.1:2025/" {
 		t.Errorf("status %+v", status)
