@@ -3,10 +3,11 @@ export CGO_ENABLED = 0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
-SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run \
+DEB := $(addprefix debian/,preinst postinst prerm postrm)
+SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run $(addprefix packaging/,build version $(DEB)) \
 	examples/tvs/offline.sh examples/tvsapp-units/install.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
 
-.PHONY: help build examples test check lint bench demo install clean
+.PHONY: help build examples test check lint bench demo install deb docs clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -21,10 +22,11 @@ examples: ## the programs of the example stack and of the tests, into bin/exampl
 	$(GOBUILD) -o bin/tests/load ./tests/load
 	$(GOBUILD) -o bin/tests/bench ./tests/bench
 	$(GOBUILD) -o bin/tests/clients ./tests/clients
+	$(GOBUILD) -o bin/tests/raw ./tests/raw
 	$(GOBUILD) -tags faults -o bin/tests/tvsctld-faults ./cmd/tvsctld
 
 test: build examples ## everything, with all set-up: unit tests, then end to end on a test machine (root)
-	tests/testhost setup
+	tests/testhost setup bookworm
 	$(MAKE) check
 	go test -tags e2e -count=1 -timeout 60m -v ./tests/...
 
@@ -47,6 +49,13 @@ demo: build examples ## the example under load on a test machine (root); SHELL_A
 
 install: build ## install on this host (root); PREFIX=DIR
 	scripts/install.sh $(if $(PREFIX),--prefix $(PREFIX))
+
+deb: build ## a Debian package, into bin/; DEB_VERSION=1.2.3 if git describe does not say
+	packaging/build
+
+docs: ## the man pages and docs/openapi.json anew, where they come from the code
+	go test ./cmd/tvsctl ./policy -run 'TestManPage$$' -update
+	go test ./daemon -run 'TestOpenAPI$$' -update
 
 clean: ## remove what was built
 	rm -rf bin

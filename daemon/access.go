@@ -47,8 +47,7 @@ func (d *Daemon) subject(p peer) policy.Subject {
 	case p.UID == 0:
 		return policy.User(0, "root", nil, nil)
 	}
-	gids := append([]uint32{p.GID}, p.Groups...)
-	return policy.User(p.UID, p.name(), gids, d.names.groups(gids))
+	return policy.User(p.UID, p.name(), p.gids(), d.names.groups(p.gids()))
 }
 
 // subjectOf is who made a request; one of whom nothing is known may do nothing.
@@ -193,14 +192,15 @@ func (d *Daemon) showsOperation(ctx context.Context, o ipc.Operation) bool {
 	return d.policy().May(d.subjectOf(ctx), policy.Operations, o.Project)
 }
 
-// showsEvent reports whether the caller may see what the journal tells: of a project,
-// or of what concerns the whole host.
+// showsEvent reports whether the caller may see what the journal tells: of a service, of
+// a project, or of what concerns the whole host.
 func (d *Daemon) showsEvent(ctx context.Context, e ipc.HostEvent) bool {
 	if unit := e.Fields["TVS_UNIT"]; unit != "" {
 		return d.seesUnit(ctx, unit)
 	}
-	if project := e.Fields["TVS_PROJECT"]; project != "" {
-		return d.policy().May(d.subjectOf(ctx), policy.Events, project)
+	about := policy.Target{Project: e.Fields["TVS_PROJECT"], Service: e.Fields["TVS_SERVICE"]}
+	if about.Project != "" && about.Service == "" {
+		return d.policy().May(d.subjectOf(ctx), policy.Events, about.Project)
 	}
-	return d.policy().Decide(d.subjectOf(ctx), policy.Request{Verb: policy.Events}).Allowed
+	return d.policy().Decide(d.subjectOf(ctx), policy.Request{Verb: policy.Events, Target: about}).Allowed
 }

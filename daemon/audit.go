@@ -1,108 +1,136 @@
 package daemon
 
 import (
-	"context"
-	"fmt"
-	"maps"
-	"os"
+	"cmp"
+	"net/http"
+	"os/user"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"time"
 
-	"tvsctl/policy"
+	"tvsctl/ipc"
 )
 
-// granted is what was decided on one request, for the record of what it leads to.
-type granted struct {
-	mu     sync.Mutex
-	fields fields
-	// most is the least bound on the number of replicas of the rules that allowed it; 0: none.
-	most   int
-	denied bool // which is in the journal already
-}
+// auditUnit is whose entries are the audit. The journal itself notes of which unit an
+// entry comes: what others write as tvsctld is none.
+const auditUnit = "_SYSTEMD_UNIT=tvsctld.service"
 
-type grantedKey struct{}
+const (
+	auditDefault = 100
+	// auditOutcomes bounds how many outcomes wait for the request that they belong to.
+	auditOutcomes = 4096
+)
 
-func withGranted(ctx context.Context) context.Context {
-	return context.WithValue(ctx, grantedKey{}, &granted{})
-}
-
-// asked returns what was decided on the request that the context is of, nil when nothing was.
-func asked(ctx context.Context) (audit fields, most int) {
-	g, _ := ctx.Value(grantedKey{}).(*granted)
-	if g == nil {
-		return nil, 0
+// getAudit reads back what was asked, decided and done, oldest first.
+func getAudit(d *Daemon, r *http.Request) (any, error) {
+	query, limit := r.URL.Query(), auditDefault
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil || n < 1 || n > ipc.MaxAudit {
+			return nil, badRequest("cannot read the audit: limit %q is not a number from 1 to %d", text, ipc.MaxAudit)
+		}
+		limit = int(n)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return maps.Clone(g.fields), g.most
-}
-
-func denied(ctx context.Context) bool {
-	g, _ := ctx.Value(grantedKey{}).(*granted)
-	if g == nil {
-		return false
+	a := audit{user: query.Get("user"), limit: limit, entries: []ipc.AuditEntry{}, outcomes: map[string]journalEntry{}}
+	if u, err := user.Lookup(a.user); err == nil {
+		a.uid = u.Uid
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.denied
-}
-
-// grant notes that requests are allowed. What changes something is told in the journal
-// when it begins (launch); what an admin may look at, here.
-func (d *Daemon) grant(ctx context.Context, who peer, requests []policy.Request, decisions []policy.Decision) {
-	var targets, rules []string
-	most := 0
-	for i, q := range requests {
-		targets = append(targets, q.Target.String())
-		rules = append(rules, decisions[i].Rule)
-		if n := decisions[i].MaxReplicas; n > 0 && (most == 0 || n < most) {
-			most = n
+	q := journalQuery{lines: -1, reverse: true}
+	if text := query.Get("since"); text != "" {
+		var err error
+		if q.since, err = time.Parse(time.RFC3339, text); err != nil {
+			return nil, badRequest("cannot read the audit: since %q: %v", text, err)
 		}
 	}
-	f := d.auditFields(who, requests[0])
-	f["TVS_DECISION"], f["TVS_TARGET"], f["TVS_RULE"] = "allow", strings.Join(targets, " "), strings.Join(rules, " ")
-	if g, _ := ctx.Value(grantedKey{}).(*granted); g != nil {
-		g.mu.Lock()
-		g.fields, g.most = f, most
-		g.mu.Unlock()
+	q.matches = []string{auditUnit, "TVS_DECISION=allow", "TVS_DECISION=deny", "+", auditUnit}
+	for _, event := range []logEvent{eventRequested, eventRefused, eventSucceeded, eventFailed} {
+		q.matches = append(q.matches, "MESSAGE_ID="+string(event))
 	}
-	if info, known := requests[0].Verb.Info(); known && info.Role == policy.Admin {
-		d.log.notice(eventAllowed, fmt.Sprintf("Allowed %s to %s %s by rule %s.", who.name(), requests[0].Verb, f["TVS_TARGET"], f["TVS_RULE"]), f)
+	// Newest first: what was asked for comes after its outcome, and the last ones suffice.
+	if err := readJournal(r.Context(), q, a.take); err != nil {
+		return nil, err
 	}
+	if err := r.Context().Err(); err != nil {
+		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: "cannot read the audit: the journal is not read within " + requestDeadline.String(),
+			Hint: "ask for less, with --since or -n"}
+	}
+	slices.Reverse(a.entries)
+	return a.entries, nil
 }
 
-// auditFields say who asks for what.
-func (d *Daemon) auditFields(who peer, q policy.Request) fields {
-	f := fields{"TVS_VERB": string(q.Verb), "TVS_TARGET": q.Target.String(), "TVS_POLICY": d.policy().Hash(),
-		"TVS_USER": who.name()}
-	if q.Target.Project != "" {
-		f["TVS_PROJECT"] = q.Target.Project
-	}
-	if q.Target.Unit != "" {
-		f["TVS_UNIT"] = q.Target.Unit
-	}
-	if who.itself {
-		return f
-	}
-	gids := []string{strconv.FormatUint(uint64(who.GID), 10)}
-	for _, gid := range who.Groups {
-		gids = append(gids, strconv.FormatUint(uint64(gid), 10))
-	}
-	f["TVS_UID"], f["TVS_PID"], f["TVS_GIDS"] = strconv.FormatUint(uint64(who.UID), 10), strconv.Itoa(int(who.PID)), strings.Join(gids, " ")
-	if login := loginUID(who.PID); login != "" {
-		f["TVS_LOGINUID"] = login
-	}
-	return f
+// audit collects entries, newest first.
+type audit struct {
+	user, uid string // "": of all
+	limit     int
+	entries   []ipc.AuditEntry
+	outcomes  map[string]journalEntry // by operation
+	order     []string                // of the operations in outcomes
 }
 
-// loginUID is the user who logged in, whatever the process has become by su or sudo; ""
-// where nobody did. By now another process may have the pid: it is for the record only.
-func loginUID(pid int32) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", pid))
-	const unset = "4294967295"
-	if login := strings.TrimSpace(string(text)); err == nil && login != unset {
-		return login
+// take takes up the next older entry. It returns false when there are enough.
+func (a *audit) take(e journalEntry) bool {
+	event, operation := logEvent(e["MESSAGE_ID"]), e["TVS_OPERATION"]
+	if event == eventSucceeded || event == eventFailed {
+		if a.outcomes[operation] == nil {
+			a.outcomes[operation] = e
+			if a.order = append(a.order, operation); len(a.order) > auditOutcomes {
+				delete(a.outcomes, a.order[0])
+				a.order = a.order[1:]
+			}
+		}
+		return true
 	}
-	return ""
+	if a.user != "" && e["TVS_USER"] != a.user && e["TVS_UID"] != cmp.Or(a.uid, a.user) {
+		return true
+	}
+	a.entries = append(a.entries, describeAudit(e, a.outcomes[operation]))
+	return len(a.entries) < a.limit
+}
+
+// describeAudit makes one entry of a request and its outcome, which may be nil.
+func describeAudit(e, outcome journalEntry) ipc.AuditEntry {
+	entry := ipc.AuditEntry{Time: e.time(), User: cmp.Or(e["TVS_USER"], userName(e["TVS_UID"])), UID: auditID(e["TVS_UID"]), LoginUID: auditID(e["TVS_LOGINUID"]),
+		GIDs: e["TVS_GIDS"], Verb: e["TVS_VERB"], Target: e["TVS_TARGET"], Decision: ipc.Decision(e["TVS_DECISION"]), Rule: e["TVS_RULE"],
+		Policy: e["TVS_POLICY"], Operation: e["TVS_OPERATION"], Before: e["TVS_BEFORE"], After: e["TVS_AFTER"],
+		Error: ipc.Code(e["TVS_ERROR"]), Message: e["MESSAGE"]}
+	entry.PID, _ = strconv.Atoi(e["TVS_PID"])
+	if entry.Target == "" {
+		entry.Target = strings.TrimSuffix(e["TVS_PROJECT"]+"/"+e["TVS_SERVICE"], "/")
+	}
+	if logEvent(e["MESSAGE_ID"]) == eventRefused {
+		entry.Result = "refused"
+	}
+	if entry.Decision == "" { // of a daemon without a policy
+		if entry.Decision = ipc.Allow; entry.Error == ipc.CodeForbidden {
+			entry.Decision = ipc.Deny
+		}
+	}
+	if outcome != nil {
+		entry.Message, entry.Error, entry.Result = outcome["MESSAGE"], ipc.Code(outcome["TVS_ERROR"]), "succeeded"
+		entry.Before, entry.After = cmp.Or(outcome["TVS_BEFORE"], entry.Before), cmp.Or(outcome["TVS_AFTER"], entry.After)
+		if logEvent(outcome["MESSAGE_ID"]) == eventFailed {
+			entry.Result = "failed"
+		}
+	}
+	if ms, err := strconv.ParseInt(cmp.Or(outcome["TVS_DURATION_MS"], e["TVS_DURATION_MS"]), 10, 64); err == nil {
+		entry.DurationMS = &ms
+	}
+	return entry
+}
+
+func auditID(text string) *uint32 {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return nil
+	}
+	small := uint32(n)
+	return &small
+}
+
+func userName(uid string) string {
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return uid
 }

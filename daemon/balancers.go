@@ -39,6 +39,7 @@ type control interface {
 	Reload(ctx context.Context) error
 	Test(ctx context.Context) (ok bool, output []string, err error)
 	Drain(ctx context.Context) error
+	Writable(ctx context.Context) error
 }
 
 // executor runs programs in one container.

@@ -13,6 +13,7 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/policy"
 )
 
 // change turns an observation into what is wanted. It is asked once to judge the
@@ -105,7 +106,7 @@ func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Proje
 	for service, base := range want.bases {
 		p.Service(service).Rebase(base)
 	}
-	if err := d.check(p, want.request.Goals); err != nil {
+	if err := d.check(ctx, p, want.request.Goals); err != nil {
 		return fail(err)
 	}
 	if r := want.restart; r != nil {
@@ -135,15 +136,23 @@ func (d *Daemon) existing(ctx context.Context, name string) (*dockerops.Project,
 
 // check refuses goals that are not possible; one for a service that is not there
 // says which are.
-func (d *Daemon) check(p *dockerops.Project, goals map[string]dockerops.Goal) error {
-	return named(p, dockerops.Check(p, goals, ipc.MaxReplicas))
+func (d *Daemon) check(ctx context.Context, p *dockerops.Project, goals map[string]dockerops.Goal) error {
+	return d.named(ctx, p, dockerops.Check(p, goals, ipc.MaxReplicas))
 }
 
-// named adds to the refusal of a service that is not there which are.
-func named(p *dockerops.Project, err error) error {
+// named adds to the refusal of a service that is not there which are, as far as the
+// caller sees them.
+func (d *Daemon) named(ctx context.Context, p *dockerops.Project, err error) error {
 	var refused *dockerops.RefusedError
-	if errors.As(err, &refused) && refused.Reason == dockerops.UnknownService {
-		refused.Hint = "its services are " + strings.Join(p.ServiceNames(), ", ")
+	if !errors.As(err, &refused) || refused.Reason != dockerops.UnknownService {
+		return err
+	}
+	who := d.subjectOf(ctx)
+	seen := keep(p.ServiceNames(), func(name string) bool {
+		return d.policy().Sees(who, policy.Target{Project: p.Name, Service: name})
+	})
+	if len(seen) > 0 {
+		refused.Hint = "its services are " + strings.Join(seen, ", ")
 	}
 	return err
 }
@@ -167,7 +176,7 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		if err := o.job.within(want); err != nil {
 			return "", err
 		}
-		o.job.settle(p, want)
+		o.change(func(j *job) { j.settle(p, want) })
 		o.update(func(r *ipc.Operation) { r.Summary = want.summary })
 		if err := s.d.state.record(o.snapshot(), &o.job); err != nil {
 			return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot " + want.summary + ": " + err.Error(), Hint: stateHint}

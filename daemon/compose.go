@@ -88,12 +88,23 @@ func postUp(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := d.declared(r.Context(), name, "up"); err != nil {
+	_, files, err := d.declared(r.Context(), name, "up")
+	if err != nil {
 		return nil, err
 	}
 	j, err := newJob("up", request)
 	if err != nil {
 		return nil, err
+	}
+	known, err := dockerops.Compose{Project: name, Files: files, Declared: true}.Config(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if mounts := mountsSockets(known); mounts != "" {
+		if err := d.permitSockets(r.Context(), name, mounts); err != nil {
+			return nil, err
+		}
+		j.Sockets = true
 	}
 	return d.launch(r.Context(), d.site(name), "up", "bring up "+name, j)
 }
@@ -118,6 +129,9 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := o.job.mayMount(mountsSockets(known)); err != nil {
+		return "", err
+	}
 	for _, service := range slices.Sorted(maps.Keys(kept.Images)) {
 		if config, there := known[service]; there && config.Image != kept.Images[service] {
 			return "", &ipc.Error{Code: ipc.CodeConflict,
@@ -138,6 +152,9 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	}
 	p, _, err := s.d.observe(ctx, s.name)
 	if err != nil {
+		return "", err
+	}
+	if err := s.limitAll(ctx, o, p); err != nil {
 		return "", err
 	}
 	counts := map[string]int{}
@@ -168,6 +185,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	err = s.d.state.update(s.name, func(k *projectState) {
 		maps.DeleteFunc(k.Desired, func(service string, _ int) bool { return gone(service) })
 		maps.DeleteFunc(k.Specs, func(service string, _ *dockerops.Spec) bool { return gone(service) })
+		maps.DeleteFunc(k.Limits, func(service string, _ dockerops.LimitSet) bool { return gone(service) })
 	})
 	if err != nil {
 		return "", err
@@ -319,7 +337,7 @@ func getOverride(d *Daemon, r *http.Request) (any, error) {
 		return nil, err
 	}
 	kept := d.state.project(name)
-	override := ipc.Override{YAML: renderOverride(name, kept.Desired, kept.Images, config)}
+	override := ipc.Override{YAML: renderOverride(name, kept.Desired, kept.Images, config) + limitNotes(kept.Limits)}
 	if len(compose.Files.Compose) > 0 {
 		first := compose.Files.Compose[0]
 		override.File = strings.TrimSuffix(first, filepath.Ext(first)) + ".override" + filepath.Ext(first)

@@ -159,7 +159,7 @@ func (d *Daemon) keepSteps(o *operation) (stop func()) {
 			n += len(events)
 			if slices.ContainsFunc(events, func(e ipc.Event) bool { return e.Kind == ipc.EventStep && !e.Step.Ended.IsZero() }) {
 				// That it cannot be kept is said with the outcome.
-				_ = d.state.record(o.snapshot(), &o.job)
+				_ = d.state.record(o.snapshot(), o.jobNow())
 			}
 			select {
 			case <-more:

@@ -72,6 +72,7 @@ type Daemon struct {
 	once      sync.Once
 	statuses  flights
 	examining chan struct{} // holds a value while the host's nginx is examined
+	lookings  flights       // into containers
 
 	mu       sync.Mutex
 	sites    map[string]*site
@@ -79,6 +80,7 @@ type Daemon struct {
 	running  map[string]*operation
 	admitted int             // counts operations
 	reserved map[string]bool // operations that are about to run
+	sessions int             // commands that run for a client
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
@@ -241,7 +243,7 @@ func (d *Daemon) drained(g *gate) bool {
 func (d *Daemon) operating() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return len(d.running) > 0
+	return len(d.running)+d.sessions > 0
 }
 
 func reopen(socket *os.File) (*net.UnixListener, error) {
@@ -303,6 +305,19 @@ func (d *Daemon) problems() []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.broken)) {
 		list = append(list, d.broken[name])
+	}
+	return list
+}
+
+// problemsUnseen are those of projects that the caller does not see.
+func (d *Daemon) problemsUnseen(ctx context.Context) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []string
+	for name, problem := range d.broken {
+		if !d.sees(ctx, name) {
+			list = append(list, problem)
+		}
 	}
 	return list
 }

@@ -88,7 +88,7 @@ func (s *stack) nginx(_ *enginetest.Container, _ []string, input string) (string
 	case len(args) == 0:
 		return "", 0 // not needed after all
 	case args[0] == "facts":
-		text := "nginx version: nginx/1.26.3\n# configuration file /etc/nginx/nginx.conf:\ninclude /etc/nginx/upstreams/*.conf;\nkeepalive_timeout 0;\n"
+		text := "nginx version: nginx/1.26.3\n# configuration file /etc/nginx/nginx.conf:\ninclude /etc/nginx/upstreams/*.conf;\nkeepalive_timeout 0;\nproxy_pass http://webapp;\n"
 		for name, contents := range s.files {
 			text += "# configuration file /etc/nginx/upstreams/" + name + ":\n" + contents + "\n"
 		}

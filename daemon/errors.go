@@ -26,7 +26,7 @@ func describeError(err error) *ipc.Error {
 		return known
 	case errors.As(err, &refused):
 		code := map[dockerops.Reason]ipc.Code{dockerops.UnknownService: ipc.CodeUnknownService,
-			dockerops.NotScalable: ipc.CodeNotScalable, dockerops.OutOfRange: ipc.CodeOutOfRange}[refused.Reason]
+			dockerops.NotScalable: ipc.CodeNotScalable, dockerops.OutOfRange: ipc.CodeOutOfRange, dockerops.Unsupported: ipc.CodeUnsupported}[refused.Reason]
 		return &ipc.Error{Code: code, Message: refused.Error(), Hint: refused.Hint}
 	case errors.As(err, &notReady):
 		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error(), Detail: notReady.Logs,

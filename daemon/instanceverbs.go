@@ -51,8 +51,8 @@ func restartUnits(request ipc.RestartRequest) change {
 		case request.Service == "":
 			return intent{}, &ipc.Error{Code: ipc.CodeServiceRequired, Message: "cannot restart: no service is named"}
 		case service == nil:
-			return intent{}, named(p, &dockerops.RefusedError{Verb: "restart", Reason: dockerops.UnknownService, Service: request.Service,
-				Text: fmt.Sprintf("project %s has no such service", p.Name)})
+			return intent{}, &dockerops.RefusedError{Verb: "restart", Reason: dockerops.UnknownService, Service: request.Service,
+				Text: fmt.Sprintf("project %s has no such service", p.Name)}
 		case service.Unscalable() != "":
 			return intent{}, &dockerops.RefusedError{Verb: "restart", Reason: dockerops.NotScalable, Service: request.Service,
 				Text: service.Unscalable(), Hint: "tvsctl unit restart " + service.Units.Unit}

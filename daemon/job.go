@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"tvsctl/dockerops"
@@ -22,6 +24,8 @@ type job struct {
 	// more than Most replicas of a service; 0: any number.
 	Audit fields `json:"audit,omitempty"`
 	Most  int    `json:"most,omitempty"`
+	// Sockets is whether it may run a stack that mounts sockets that control the host.
+	Sockets bool `json:"sockets,omitempty"`
 
 	// Decided is set, and on disk, before the first side effect.
 	Decided *decided `json:"decided,omitempty"`
@@ -51,6 +55,7 @@ var kinds = map[string]work{
 	"start": (*site).carryOut, "stop": (*site).carryOut,
 	"rollout": (*site).replace, "restart": (*site).replace, "rollback": (*site).replace, "continue": (*site).replace,
 	"restore": (*site).startAll, "up": (*site).up, "down": (*site).down, "reload": (*site).reloadNginx,
+	"limit": (*site).limit,
 }
 
 // newJob makes the job of a request.
@@ -95,6 +100,15 @@ func (j job) change() (change, error) {
 	return make(j.Request)
 }
 
+// changes notes what the outcome's entry in the journal says of before and after.
+func (j *job) changes(before, after []string) {
+	j.Audit = maps.Clone(j.Audit)
+	if j.Audit == nil {
+		j.Audit = fields{}
+	}
+	j.Audit["TVS_BEFORE"], j.Audit["TVS_AFTER"] = strings.Join(before, " "), strings.Join(after, " ")
+}
+
 // ran are the replicas that ran before an earlier life of the job began; nil for its first.
 func (j job) ran() map[string]bool {
 	if j.Decided == nil {
@@ -121,6 +135,34 @@ func (j *job) settle(p *dockerops.Project, want intent) {
 		}
 	}
 	j.Decided = d
+	var before, after []string
+	for _, name := range slices.Sorted(maps.Keys(d.Goals)) {
+		service, running := p.Service(name), 0
+		if service == nil {
+			continue
+		}
+		replicas := service.Replicas
+		for _, r := range replicas {
+			if r.Running() {
+				running++
+			}
+		}
+		before = append(before, counted(name, running, len(replicas)))
+		if goal := d.Goals[name]; goal.Running {
+			after = append(after, counted(name, goal.Count, goal.Count))
+		} else {
+			after = append(after, counted(name, 0, goal.Count))
+		}
+	}
+	j.changes(before, after)
+}
+
+// counted says "webapp=3", or "webapp=1/3" when only so many of them run.
+func counted(service string, running, all int) string {
+	if running == all {
+		return fmt.Sprintf("%s=%d", service, all)
+	}
+	return fmt.Sprintf("%s=%d/%d", service, running, all)
 }
 
 // again is the intent of a job that was decided, with what an earlier life of it did.

@@ -42,6 +42,8 @@ const (
 	eventAllowed    logEvent = "faed2c3c14d84cea9e614f1ecdea7599"
 	eventPolicy     logEvent = "cdb892ea562741f78c08819adcd7e315"
 	eventStuck      logEvent = "bdb93370194f4adcb05df71077d56601"
+	eventExecBegun  logEvent = "84f86253f704443d83f9fa9a5896624e"
+	eventExecEnded  logEvent = "b4b6ab033f1746898ecffe5bc6b226d7"
 )
 
 // fields are structured data of an entry; names are those of journal fields.
@@ -54,6 +56,7 @@ var kindOf = map[logEvent]string{
 	eventRestore: "operation", eventStep: "step", eventUpstream: "upstream", eventReplica: "replica", eventNginx: "nginx",
 	eventDrift: "drift", eventDocker: "docker", eventState: "state", eventDeclared: "project", eventConfigured: "project",
 	eventRefused: "refused", eventDenied: "refused", eventAllowed: "allowed",
+	eventExecBegun: "exec", eventExecEnded: "exec",
 }
 
 // logbook writes to the journal with its native protocol, or lines to out where

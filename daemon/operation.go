@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -65,6 +66,21 @@ func (o *operation) copy() ipc.Operation {
 	record := o.record
 	record.Steps = slices.Clone(record.Steps)
 	return record
+}
+
+// jobNow returns the job as it stands.
+func (o *operation) jobNow() *job {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	j := o.job
+	return &j
+}
+
+// change changes the job, which others keep meanwhile.
+func (o *operation) change(do func(*job)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	do(&o.job)
 }
 
 // eventsFrom returns the events from the given one on, and a channel that is
@@ -178,9 +194,21 @@ func (o *operation) fields() fields {
 		f["TVS_PROJECT"] = r.Project
 	}
 	for key, value := range o.job.Audit {
-		if f[key] == "" {
+		if f[key] == "" && key != "TVS_DECISION" { // that is told once
 			f[key] = value
 		}
+	}
+	if f["TVS_TARGET"] == "" { // nobody asked for it
+		f["TVS_TARGET"] = cmp.Or(r.Unit, r.Project)
+	}
+	return f
+}
+
+// decided are the fields of the entry that tells of the request.
+func (o *operation) decided() fields {
+	f := o.fields()
+	if decision := o.job.Audit["TVS_DECISION"]; decision != "" {
+		f["TVS_DECISION"] = decision
 	}
 	return f
 }
@@ -222,6 +250,6 @@ func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j jo
 	if err := d.state.record(o.snapshot(), &o.job); err != nil {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(), Hint: stateHint}
 	}
-	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.fields())
+	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.decided())
 	return d.admit(s, o), nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +71,14 @@ func (p peer) name() string {
 		return u.Username
 	}
 	return id
+}
+
+// gids are all its groups, each once.
+func (p peer) gids() []uint32 {
+	if slices.Contains(p.Groups, p.GID) {
+		return p.Groups
+	}
+	return append([]uint32{p.GID}, p.Groups...)
 }
 
 type peerKey struct{}

@@ -134,3 +134,13 @@ func TestPeerOf(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestGIDs(t *testing.T) {
+	for _, c := range []struct{ groups, want []uint32 }{
+		{nil, []uint32{5}}, {[]uint32{5, 9}, []uint32{5, 9}}, {[]uint32{9, 7}, []uint32{5, 9, 7}},
+	} {
+		if got := (peer{GID: 5, Groups: c.groups}).gids(); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v", c.groups, got)
+		}
+	}
+}

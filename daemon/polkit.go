@@ -16,17 +16,26 @@ import (
 // at run time proves nothing.
 var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
 
+const (
+	daemonUser = "tvsctld"
+	// PolkitCopy is the rule that was written, where the daemon can read it.
+	PolkitCopy = "/run/tvs/polkit.rules"
+)
+
 // PolkitRule returns the polkit rule that lets the daemon's user manage the configured
 // units and no others, empty when there are none, and what is wrong with the
-// configuration. A unit without a file is left out: from systemd 257 on, who may start a name that is free may define what it
-// runs, as root (StartTransientUnit).
+// configuration. A unit without a file is left out, and the rule looks whether it still
+// has that when it is asked: from systemd 257 on, who may start a name that is free may
+// define what it runs, as root (StartTransientUnit).
 func PolkitRule(c Config, user string) (rule []byte, problems []error) {
-	units := map[string][]string{}
+	units, files := map[string][]string{}, map[string]string{}
 	add := func(unit string, verbs ...string) {
-		if err := unitExists(unit); err != nil {
+		file, err := unitFile(unit)
+		if err != nil {
 			problems = append(problems, err)
 			return
 		}
+		files[unit] = file
 		for _, verb := range verbs {
 			if !slices.Contains(units[unit], verb) {
 				units[unit] = append(units[unit], verb)
@@ -64,11 +73,15 @@ func PolkitRule(c Config, user string) (rule []byte, problems []error) {
 	if err != nil {
 		return nil, append(problems, err)
 	}
+	places, err := json.MarshalIndent(files, "  ", "  ")
+	if err != nil {
+		return nil, append(problems, err)
+	}
 	name, err := json.Marshal(user)
 	if err != nil {
 		return nil, append(problems, err)
 	}
-	return fmt.Appendf(nil, polkitRule, table, name), problems
+	return fmt.Appendf(nil, polkitRule, table, places, name), problems
 }
 
 // addInstances lists the instances that a service may have while its template is there,
@@ -77,7 +90,7 @@ func addInstances(s *unitService, add func(unit string, verbs ...string), proble
 	if s.Database != "" {
 		add(s.Database, "start", "stop")
 	}
-	if err := unitExists(s.Unit); err != nil {
+	if _, err := unitFile(s.Unit); err != nil {
 		*problems = append(*problems, err)
 		return
 	}
@@ -91,20 +104,26 @@ func addInstances(s *unitService, add func(unit string, verbs ...string), proble
 const polkitRule = `// Written by tvsctld at its start, from /etc/tvsctld. Changes here are lost.
 polkit.addRule(function (action, subject) {
   var units = %s;
+  var files = %s;
   if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== %s)
     return polkit.Result.NOT_HANDLED;
   if ("system_unit" in subject && subject.system_unit !== "tvsctld.service")
     return polkit.Result.NOT_HANDLED;
   var unit = action.lookup("unit"), verb = action.lookup("verb");
-  if (Object.prototype.hasOwnProperty.call(units, unit) && units[unit].indexOf(verb) >= 0)
-    return polkit.Result.YES;
-  return polkit.Result.NOT_HANDLED;
+  if (!Object.prototype.hasOwnProperty.call(units, unit) || units[unit].indexOf(verb) < 0)
+    return polkit.Result.NOT_HANDLED;
+  try {
+    polkit.spawn(["/usr/bin/test", "-f", files[unit]]);
+  } catch (gone) {
+    return polkit.Result.NOT_HANDLED;
+  }
+  return polkit.Result.YES;
 });
 `
 
-// unitExists returns why a unit cannot be listed, or nil. It must have a file under its
-// own name: what an alias leads to is not what somebody listed.
-func unitExists(unit string) error {
+// unitFile returns the file of a unit that can be listed. It must have one under its own
+// name: what an alias leads to is not what somebody listed.
+func unitFile(unit string) (string, error) {
 	for _, dir := range unitDirs {
 		path := filepath.Join(dir, unit)
 		target, err := filepath.EvalSymlinks(path)
@@ -114,18 +133,18 @@ func unitExists(unit string) error {
 		info, err := os.Stat(target)
 		switch {
 		case err != nil:
-			return fmt.Errorf("cannot let tvsctld manage %s: %v", unit, err)
+			return "", fmt.Errorf("cannot let tvsctld manage %s: %v", unit, err)
 		case filepath.Base(target) != unit && filepath.Base(target) != templateOf(unit):
-			return fmt.Errorf("cannot let tvsctld manage %s: it is masked or another name of %s", unit, filepath.Base(target))
+			return "", fmt.Errorf("cannot let tvsctld manage %s: it is masked or another name of %s", unit, filepath.Base(target))
 		case !info.Mode().IsRegular():
-			return fmt.Errorf("cannot let tvsctld manage %s: %s is no file", unit, target)
+			return "", fmt.Errorf("cannot let tvsctld manage %s: %s is no file", unit, target)
 		}
-		return nil
+		return path, nil
 	}
 	if template := templateOf(unit); template != "" && template != unit {
-		return unitExists(template)
+		return unitFile(template)
 	}
-	return fmt.Errorf("cannot let tvsctld manage %s: there is no such unit file", unit)
+	return "", fmt.Errorf("cannot let tvsctld manage %s: there is no such unit file", unit)
 }
 
 // templateOf returns the template of an instance's name, or "".

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -72,6 +73,11 @@ func TestPolkitRule(t *testing.T) {
 	}
 	if len(problems) != 4 {
 		t.Errorf("problems %v", problems)
+	}
+	for unit, file := range map[string]string{"app@1.service": "lib/app@.service", "linked.service": "etc/linked.service"} {
+		if !strings.Contains(string(rule), fmt.Sprintf("%q: %q", unit, filepath.Join(dir, file))) {
+			t.Errorf("it does not look for the file of %s: %s", unit, rule)
+		}
 	}
 	if !strings.Contains(string(rule), `subject.user !== "tvsctld"`) {
 		t.Errorf("for whom?\n%s", rule)

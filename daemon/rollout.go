@@ -152,6 +152,9 @@ func (s *site) newRollout(ctx context.Context, o *operation) (*rollout, error) {
 				Hint: "does the docker command work with another engine? see docker context ls"}
 		}
 	}
+	if err == nil {
+		err = o.job.mayMount(want.sockets)
+	}
 	if err != nil || want.current {
 		return nil, err
 	}
@@ -161,6 +164,13 @@ func (s *site) newRollout(ctx context.Context, o *operation) (*rollout, error) {
 	r := want.rollout
 	r.Operation, r.Paused = o.record.ID, false
 	o.update(func(record *ipc.Operation) { record.Summary = r.Summary })
+	after := "as its compose file says"
+	if r.Spec != nil {
+		after = r.Spec.Config.Image
+	}
+	o.change(func(j *job) {
+		j.changes([]string{r.Service + "=" + r.From.Config.Image}, []string{r.Service + "=" + after})
+	})
 	if err := s.keepRollout(r); err != nil {
 		return nil, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + r.Summary + ": " + err.Error(), Hint: stateHint}
 	}

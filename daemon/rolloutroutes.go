@@ -46,7 +46,7 @@ func postContinue(d *Daemon, r *http.Request) (any, error) {
 // asks is what the policy is asked about it. An image of another repository is another
 // program, which would run with what the service may do.
 func (want decision) asks(verb policy.Verb, project string, request any) policy.Request {
-	q := policy.Request{Verb: verb, Target: policy.Target{Project: project, Service: want.rollout.Service}}
+	q := policy.Request{Verb: verb, Target: policy.Target{Project: project, Service: want.rollout.Service}, Sockets: want.sockets}
 	if rollout, is := request.(ipc.RolloutRequest); is {
 		q.Image = rollout.Image
 		q.OwnRepository = dockerops.Repository(rollout.Image) == dockerops.Repository(want.rollout.From.Config.Image)
@@ -88,5 +88,6 @@ func (d *Daemon) replacement(r *http.Request, dryRun bool, kind string, request 
 		}
 		return ipc.Plan{Project: p.Name, Summary: want.rollout.Summary, Steps: steps}, nil
 	}
+	j.Sockets = want.sockets != ""
 	return d.launch(r.Context(), d.site(name), kind, want.rollout.Summary, j)
 }

@@ -30,11 +30,13 @@ type route struct {
 
 // routes is the whole API; ipc/doc.go describes it.
 var routes = []route{
+	{"GET", "/v1", access{kind: open}, getIndex},
 	{"GET", "/v1/version", access{kind: open}, getVersion},
 	{"GET", "/v1/whoami", access{kind: open}, getWhoami},
 	{"GET", "/v1/can-i", access{kind: open}, getCanI},
 	{"GET", "/v1/projects", access{kind: filtered}, getProjects},
 	{"GET", "/v1/projects/{project}", access{partly, policy.Status}, getStatus},
+	{"GET", "/v1/projects/{project}/services/{service}/inspect", access{partly, policy.Inspect}, getInspect},
 	{"POST", "/v1/projects/{project}/scale", access{partly, policy.Scale}, postScale},
 	{"POST", "/v1/projects/{project}/adjust", access{partly, policy.Scale}, postAdjust},
 	{"POST", "/v1/projects/{project}/reset", access{partly, policy.Reset}, postReset},
@@ -44,6 +46,8 @@ var routes = []route{
 	{"POST", "/v1/projects/{project}/rollout/continue", access{partly, policy.Continue}, postContinue},
 	{"POST", "/v1/projects/{project}/rollback", access{partly, policy.Rollback}, postRollback},
 	{"POST", "/v1/projects/{project}/restart", access{partly, policy.Restart}, postRestart},
+	{"POST", "/v1/projects/{project}/limit", access{partly, policy.Limit}, postLimit},
+	{"POST", "/v1/projects/{project}/exec", access{partly, policy.Exec}, postExec},
 	{"POST", "/v1/projects/{project}/up", access{whole, policy.Up}, postUp},
 	{"POST", "/v1/projects/{project}/down", access{whole, policy.Down}, postDown},
 	{"PUT", "/v1/projects/{project}/declaration", access{whole, policy.Declare}, putDeclaration},
@@ -51,11 +55,13 @@ var routes = []route{
 	{"GET", "/v1/projects/{project}/nginx", access{whole, policy.Status}, getNginx},
 	{"POST", "/v1/projects/{project}/nginx/test", access{whole, policy.NginxTest}, postNginxTest},
 	{"POST", "/v1/projects/{project}/nginx/reload", access{whole, policy.NginxReload}, postNginxReload},
+	{"GET", "/v1/projects/{project}/logs", access{partly, policy.Logs}, getProjectLogs},
 	{"GET", "/v1/units", access{kind: filtered}, getUnits},
 	{"GET", "/v1/units/{unit}", access{onUnit, policy.Status}, getUnit},
 	{"GET", "/v1/units/{unit}/files", access{onUnit, policy.Cat}, getUnitFiles},
 	{"GET", "/v1/units/{unit}/dependencies", access{onUnit, policy.Deps}, getUnitDependencies},
 	{"GET", "/v1/units/{unit}/wait", access{onUnit, policy.Status}, getUnitWait},
+	{"GET", "/v1/units/{unit}/logs", access{onUnit, policy.Logs}, getUnitLogs},
 	{"POST", "/v1/units/{unit}/start", access{onUnit, policy.Start}, postUnit("start")},
 	{"POST", "/v1/units/{unit}/stop", access{onUnit, policy.Stop}, postUnit("stop")},
 	{"POST", "/v1/units/{unit}/restart", access{onUnit, policy.Restart}, postUnit("restart")},
@@ -70,6 +76,8 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", access{kind: filtered}, getOperation},
 	{"GET", "/v1/operations/{id}/events", access{kind: filtered}, getEvents},
 	{"POST", "/v1/operations/{id}/cancel", access{kind: filtered}, postCancel},
+	{"GET", "/v1/doctor", access{host, policy.Status}, getDoctor},
+	{"GET", "/v1/audit", access{host, policy.Audit}, getAudit},
 	{"GET", "/v1/events", access{kind: filtered}, getHostEvents},
 }
 

@@ -69,6 +69,11 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 	if err != nil {
 		return nil, nil, err
 	}
+	for name, set := range kept.Limits {
+		if service := p.Service(name); service != nil {
+			service.Limits = set
+		}
+	}
 	for _, r := range kept.Rollouts {
 		if r.Paused {
 			p.Retire(r.Service, r.Retired)

@@ -35,6 +35,8 @@ type projectState struct {
 	Previous map[string]*dockerops.Spec `json:"previous,omitempty"`
 	Images   map[string]string          `json:"images,omitempty"`
 	Replaced map[string]replaced        `json:"replaced,omitempty"`
+	// Limits are those that tvsctl limit gave, by service.
+	Limits map[string]dockerops.LimitSet `json:"limits,omitempty"`
 	// Bases are the ports of the first instances that reset was given, by service.
 	Bases map[string]int `json:"bases,omitempty"`
 }
@@ -187,7 +189,7 @@ func (s *store) project(name string) projectState {
 func (p projectState) clone() projectState {
 	p.Desired, p.Specs, p.Stopped = copied(p.Desired), copied(p.Specs), copied(p.Stopped)
 	p.Rollouts, p.Previous, p.Images = copied(p.Rollouts), copied(p.Previous), copied(p.Images)
-	p.Replaced, p.Bases = copied(p.Replaced), copied(p.Bases)
+	p.Replaced, p.Limits, p.Bases = copied(p.Replaced), copied(p.Limits), copied(p.Bases)
 	p.Exited = slices.Clone(p.Exited)
 	return p
 }

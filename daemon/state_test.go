@@ -37,6 +37,7 @@ func TestStoreRoundTrip(t *testing.T) {
 	if p := s.project("tvs"); p.Desired == nil || p.Specs == nil || len(p.Desired) > 0 {
 		t.Errorf("of a new project %+v", p)
 	}
+	cpus, memory := int64(5e8), int64(0)
 	want := projectState{Desired: map[string]int{"webapp": 3}, Stopped: map[string]bool{"storage": true}, Exited: []string{"x"},
 		Specs: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", Separator: "-"}},
 		Files: &dockerops.Files{Directory: "/srv", Compose: []string{"/srv/c.yaml"}},
@@ -44,7 +45,8 @@ func TestStoreRoundTrip(t *testing.T) {
 			Operation: "abc", Back: true, Failure: &ipc.Error{Code: ipc.CodeNotReady, Message: "not ready"}}},
 		Previous: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", ImageID: "sha256:1"}},
 		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}},
-		Bases: map[string]int{"webapp": 35002}}
+		Limits: map[string]dockerops.LimitSet{"webapp": {CPUs: &cpus, Memory: &memory}}, // 0 is kept: it lifts a limit
+		Bases:  map[string]int{"webapp": 35002}}
 	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
 		t.Fatal(err)
 	}

@@ -104,27 +104,29 @@ func getStatus(d *Daemon, r *http.Request) (any, error) {
 	return d.narrowed(r.Context(), told.(toldStatus)), nil
 }
 
-// narrowed leaves of a status the services that the caller may see.
+// narrowed leaves of a status what the caller may see: its services, operations, and what
+// is wrong with other projects.
 func (d *Daemon) narrowed(ctx context.Context, told toldStatus) any {
-	who := d.subjectOf(ctx)
-	hidden := func(service string) bool {
-		return !d.policy().Sees(who, policy.Target{Project: told.status.Project, Service: service})
+	who, status := d.subjectOf(ctx), told.status // which others read: nothing in it is written to
+	sees := func(service string) bool {
+		return d.policy().Sees(who, policy.Target{Project: status.Project, Service: service})
 	}
-	if !slices.ContainsFunc(told.status.Services, func(s ipc.Service) bool { return hidden(s.Name) }) {
+	unseen := d.problemsUnseen(ctx)
+	status.Services = keep(status.Services, func(s ipc.Service) bool { return sees(s.Name) })
+	status.Operations = keep(status.Operations, func(o ipc.Operation) bool { return d.showsOperation(ctx, o) })
+	status.Problems = keep(status.Problems, func(problem string) bool { return !slices.Contains(unseen, problem) })
+	if len(status.Services) == len(told.status.Services) && len(status.Operations) == len(told.status.Operations) && len(status.Problems) == len(told.status.Problems) {
 		return told.text
 	}
-	status := told.status // which others read: nothing in it is written to
-	status.Services, status.Nginx = []ipc.Service{}, []ipc.Nginx{}
-	for _, s := range told.status.Services {
-		if !hidden(s.Name) {
-			status.Services = append(status.Services, s)
-		}
-	}
-	for _, n := range told.status.Nginx {
-		n.Upstreams = slices.DeleteFunc(slices.Clone(n.Upstreams), func(u ipc.Upstream) bool { return hidden(u.Service) })
-		status.Nginx = append(status.Nginx, n)
+	status.Nginx = slices.Clone(status.Nginx)
+	for i := range status.Nginx {
+		status.Nginx[i].Upstreams = keep(status.Nginx[i].Upstreams, func(u ipc.Upstream) bool { return sees(u.Service) })
 	}
 	return status
+}
+
+func keep[T any](list []T, wanted func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(list), func(t T) bool { return !wanted(t) })
 }
 
 // status describes a project that was just observed.

@@ -19,6 +19,7 @@ type decision struct {
 	current  bool   // the replicas are what they would become
 	pull     string // the image that this host has to get first
 	warnings []string
+	sockets  string // what the new replicas mount that controls the host, as the policy wants it
 }
 
 // decideRollout says what a job that replaces replicas means now. It changes nothing.
@@ -38,7 +39,7 @@ func (d *Daemon) decideRollout(ctx context.Context, name string, j job) (*docker
 	case j.Kind == "continue" && (held == nil || !held.Paused):
 		return fail(&ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot continue: no rollout of %q holds", request.Service), Hint: "see tvsctl status"})
 	case j.Kind == "continue" && p.Service(request.Service) == nil:
-		return fail(named(p, dockerops.CheckRollout(p, request.Service)))
+		return fail(d.named(ctx, p, dockerops.CheckRollout(p, request.Service)))
 	case j.Kind == "continue":
 		r := held.copy()
 		r.Hold, r.Back, r.Failure, r.Summary = 0, false, nil, "continue to "+strings.TrimPrefix(held.Summary, "continue to ")
@@ -48,7 +49,7 @@ func (d *Daemon) decideRollout(ctx context.Context, name string, j job) (*docker
 		r.Back, r.Failure, r.Summary = true, nil, "go back instead of: "+held.Summary
 		return p, decision{rollout: r}, nil
 	}
-	t, err := d.newTarget(p, kept, request, j.Kind)
+	t, err := d.newTarget(ctx, p, kept, request, j.Kind)
 	if err != nil {
 		return fail(err)
 	}
@@ -77,7 +78,7 @@ type target struct {
 	declared bool
 }
 
-func (d *Daemon) newTarget(p *dockerops.Project, kept projectState, request ipc.RolloutRequest, verb string) (*target, error) {
+func (d *Daemon) newTarget(ctx context.Context, p *dockerops.Project, kept projectState, request ipc.RolloutRequest, verb string) (*target, error) {
 	if request.Service == "" {
 		return nil, &ipc.Error{Code: ipc.CodeServiceRequired, Message: fmt.Sprintf("cannot %s: no service is named", verb)}
 	}
@@ -87,7 +88,7 @@ func (d *Daemon) newTarget(p *dockerops.Project, kept projectState, request ipc.
 	if err := kept.heldBack(p, verb, request.Service); err != nil {
 		return nil, err
 	}
-	if err := named(p, dockerops.CheckRollout(p, request.Service)); err != nil {
+	if err := d.named(ctx, p, dockerops.CheckRollout(p, request.Service)); err != nil {
 		return nil, err
 	}
 	service := p.Service(request.Service)
@@ -207,6 +208,11 @@ func (t *target) files(ctx context.Context) error {
 			return t.refuse("its compose file uses %s of an environment that tvsctl does not know: declare the project with tvsctl up -f DIR --env-file FILE", variable)
 		}
 	}
+	config, err := t.compose.Config(ctx)
+	if err != nil {
+		return err
+	}
+	t.sockets = config[name].Sockets
 	why, err := t.d.composeOnly(ctx, t.p, name)
 	if err != nil {
 		return err

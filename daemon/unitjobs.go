@@ -45,7 +45,7 @@ func (d *Daemon) launchUnit(ctx context.Context, verb, unit string, j unitJob) (
 	if err := d.state.record(o.snapshot(), &o.job); err != nil {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + record.Summary + ": " + err.Error(), Hint: stateHint}
 	}
-	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s.", record.User, record.Summary), o.fields())
+	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s.", record.User, record.Summary), o.decided())
 	return d.admitUnit(o), nil
 }
 
@@ -101,16 +101,29 @@ func (d *Daemon) changeUnit(ctx context.Context, o *operation) (result string, e
 		return "", fmt.Errorf("cannot read the kept request: %v", err)
 	}
 	j.Sent = o.resumed
-	ended := o.unitStep(ipc.Step{Kind: j.Verb, Target: j.Before.Unit, Text: j.Verb + " " + j.Before.Unit})
-	defer func() { ended(err) }()
+	ended := o.unitStep(ipc.Step{Kind: o.record.Verb, Target: o.record.Unit, Text: o.record.Summary})
+	defer func() {
+		if err == nil || ctx.Err() == nil || o.ctx.Err() != nil { // else the next life ends it
+			ended(err)
+		}
+	}()
 	o.begun = true
 	after, err := d.units.Do(ctx, j.Job)
+	if err != nil && o.ctx.Err() != nil && !errors.As(err, new(*systemd.FailedError)) {
+		return d.cancelUnit(o, j)
+	}
+	return d.unitOutcome(ctx, o, j, after, err)
+}
+
+// unitOutcome says what came of a change, or why it failed.
+func (d *Daemon) unitOutcome(ctx context.Context, o *operation, j unitJob, after *systemd.Unit, err error) (string, error) {
 	var failed *systemd.FailedError
 	switch {
 	case errors.As(err, &failed):
+		if j.Target != "" {
+			failed.Unit, failed.Verb, failed.Text = j.Target, o.record.Verb, failed.Of+" did not do it: "+failed.Text
+		}
 		return "", d.explain(ctx, failed)
-	case err != nil && o.ctx.Err() != nil:
-		return "", d.cancelUnit(o, j)
 	case err != nil:
 		return "", err
 	case j.Target != "":
@@ -135,14 +148,30 @@ func outcomeOf(j systemd.Job, after *systemd.Unit) string {
 	return text
 }
 
-// cancelUnit takes the job of a canceled operation back from systemd.
-func (d *Daemon) cancelUnit(o *operation, j unitJob) error {
-	ctx, cancel := context.WithTimeout(d.life, requestDeadline)
-	defer cancel()
-	if err := d.units.Cancel(ctx, j.Before.Unit, j.Verb); err != nil {
-		return err
+// cancelUnit takes back what a canceled operation began, where that is possible: a job that
+// waits, and the start of a unit that was down. Else it follows the job to its end.
+func (d *Daemon) cancelUnit(o *operation, j unitJob) (string, error) {
+	ctx, stop := d.untilStopping(d.life)
+	defer stop()
+	canceled, err := d.units.Cancel(ctx, j.Before.Unit, j.Verb)
+	switch {
+	case err != nil:
+		return "", err
+	case canceled:
+		return "", context.Cause(o.ctx)
+	case j.Verb == "start" && !j.Before.Active && j.Target == "":
+		now, err := d.units.Unit(ctx, j.Before.Unit)
+		if err == nil {
+			_, err = d.units.Do(ctx, systemd.Job{Verb: "stop", Before: now.Mark()})
+		}
+		if err != nil {
+			return "", err
+		}
+		return "", context.Cause(o.ctx)
 	}
-	return context.Cause(o.ctx)
+	j.Sent = true
+	after, err := d.units.Do(ctx, j.Job)
+	return d.unitOutcome(ctx, o, j, after, err)
 }
 
 const (

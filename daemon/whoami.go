@@ -11,8 +11,7 @@ import (
 // getWhoami tells the caller who it is here, and what the policy gives it.
 func getWhoami(d *Daemon, r *http.Request) (any, error) {
 	who, _ := peerOf(r.Context())
-	gids := append([]uint32{who.GID}, who.Groups...)
-	answer := ipc.Whoami{User: who.name(), UID: who.UID, GIDs: gids, Groups: d.names.groups(gids), Policy: d.policy().Hash(),
+	answer := ipc.Whoami{User: who.name(), UID: who.UID, GIDs: who.gids(), Groups: d.names.groups(who.gids()), Policy: d.policy().Hash(),
 		Files: d.policy().Files(), Grants: []ipc.Grant{}}
 	for _, g := range d.policy().Summary(d.subjectOf(r.Context())) {
 		effect := "allow"
@@ -20,7 +19,7 @@ func getWhoami(d *Daemon, r *http.Request) (any, error) {
 			effect = "deny"
 		}
 		answer.Grants = append(answer.Grants, ipc.Grant{Rule: g.Rule, Source: g.Source, Through: g.Through, Effect: effect, Role: g.Role, Verbs: g.Verbs,
-			Projects: g.Projects, Services: g.Services, Units: g.Units, Images: g.Images, MaxReplicas: g.MaxReplicas, Rate: g.Rate})
+			Projects: g.Projects, Services: g.Services, Units: g.Units, Images: g.Images, Sockets: g.Sockets, MaxReplicas: g.MaxReplicas, Rate: g.Rate})
 	}
 	return answer, nil
 }
@@ -44,5 +43,5 @@ func getCanI(d *Daemon, r *http.Request) (any, error) {
 		return nil, badRequest("%s is nothing that is done to %s", verb, q.Target)
 	}
 	decision := d.policy().Decide(d.subjectOf(r.Context()), q)
-	return ipc.Decision{Allowed: decision.Allowed, Default: decision.Default, Rule: decision.Rule, Source: decision.Source, Reason: decision.Reason, Policy: d.policy().Hash()}, nil
+	return ipc.Verdict{Allowed: decision.Allowed, Default: decision.Default, Rule: decision.Rule, Source: decision.Source, Reason: decision.Reason, Policy: d.policy().Hash()}, nil
 }

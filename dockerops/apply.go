@@ -245,6 +245,8 @@ func (a *applier) do(ctx context.Context, s Step) error {
 		return a.runner.Stop(ctx, s.Container)
 	case StepRemove:
 		return a.remove(ctx, s)
+	case StepLimit:
+		return a.limit(ctx, s)
 	}
 	return fmt.Errorf("no such step: %s", s.Kind)
 }
@@ -300,6 +302,7 @@ func (a *applier) viaCompose(ctx context.Context, s Step) error {
 		if !slices.ContainsFunc(slices.Concat(before.Replicas, before.Retired), func(old Replica) bool { return old.ID == r.ID }) {
 			a.balancer.Hold(r.ID)
 			a.made(r.Name, r.ID, Step{Kind: StepRemove, Service: s.Service, Number: r.Number, Replica: r.Name, Container: r.ID})
+			err = errors.Join(err, a.limitNew(context.WithoutCancel(ctx), s.Service, r))
 		}
 	}
 	return err
@@ -345,7 +348,7 @@ func (a *applier) container(s Step) (string, error) {
 func (a *applier) spec(service string) *Spec {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.specs[service]
+	return a.specs[service].limited(a.project.Service(service).Limits)
 }
 
 func (a *applier) publish(ctx context.Context, s Step) error {
@@ -395,9 +398,12 @@ func (a *applier) takeBack() error {
 		s.ID, s.Needs = len(a.plan.Steps)+1+i, nil
 		group.Go(func() {
 			a.progress(s, false, nil)
-			if s.Kind == StepRemove {
+			switch s.Kind {
+			case StepRemove:
 				errs[i] = ignoreMissing(a.engine.remove(ctx, s.Container, container.RemoveOptions{Force: true, RemoveVolumes: true}))
-			} else {
+			case StepLimit:
+				errs[i] = a.engine.Limit(ctx, s.Container, s.Limits)
+			default:
 				errs[i] = a.runner.Stop(ctx, s.Container)
 			}
 			a.progress(s, true, errs[i])

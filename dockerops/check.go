@@ -14,6 +14,7 @@ const (
 	UnknownService Reason = iota + 1
 	NotScalable
 	OutOfRange
+	Unsupported // by the kernel of the host
 )
 
 // RefusedError is a change that cannot be planned; nothing was touched.

@@ -75,6 +75,8 @@ type ServiceConfig struct {
 	Replicas bool
 	// ComposeOnly says why a clone would not carry everything, or "".
 	ComposeOnly string
+	// Sockets says what it mounts that controls the host, "" for nothing.
+	Sockets string
 }
 
 // Config asks compose what the files say, by service.
@@ -92,9 +94,11 @@ func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
 			Configs   []struct{ Source string } `json:"configs"`
 			Secrets   []struct{ Source string } `json:"secrets"`
 			PostStart []any                     `json:"post_start"`
+			mounting
 		} `json:"services"`
-		Configs map[string]injected `json:"configs"`
-		Secrets map[string]injected `json:"secrets"`
+		Configs map[string]injected    `json:"configs"`
+		Secrets map[string]injected    `json:"secrets"`
+		Volumes map[string]namedVolume `json:"volumes"`
 	}
 	if err := json.Unmarshal(output, &project); err != nil {
 		return nil, &ComposeError{Text: fmt.Sprintf("docker compose config printed no JSON: %v", err)}
@@ -115,6 +119,16 @@ func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
 				config.ComposeOnly = "compose writes the secret " + use.Source + " into its containers"
 			}
 		}
+		sources := s.sources(project.Volumes)
+		for _, use := range s.Configs {
+			sources = append(sources, project.Configs[use.Source].File)
+		}
+		for _, use := range s.Secrets {
+			sources = append(sources, project.Secrets[use.Source].File)
+		}
+		if what := controlling(sources); what != "" {
+			config.Sockets = name + " mounts " + what
+		}
 		services[name] = config
 	}
 	return services, nil
@@ -123,6 +137,7 @@ func (c Compose) Config(ctx context.Context) (map[string]ServiceConfig, error) {
 // injected is a config or secret that compose copies into a container after it
 // was created, so that the container's configuration does not show it.
 type injected struct {
+	File        string `json:"file"`
 	Content     string `json:"content"`
 	Environment string `json:"environment"`
 }

@@ -3,6 +3,7 @@ package dockerops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -186,6 +187,49 @@ END`)
 	fakeDocker(t, "echo this is no JSON")
 	if _, err := declared(t).Config(t.Context()); err == nil || !strings.Contains(err.Error(), "printed no JSON") {
 		t.Errorf("err %v", err)
+	}
+}
+
+// A service that gets hold of a control socket, in whatever way, is told.
+func TestComposeSockets(t *testing.T) {
+	dir := t.TempDir()
+	closed := filepath.Join(dir, "closed")
+	for link, target := range map[string]string{"link": "/run", "dangling": "/nowhere", "round": "round"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bind := func(source string) string {
+		return fmt.Sprintf(`{"volumes": [{"type": "volume", "source": "data"}, {"type": "bind", "source": %q}]}`, source)
+	}
+	for _, c := range []struct{ service, mounts string }{
+		{`{}`, ""},
+		{bind("/var/run/docker.sock"), "/var/run/docker.sock"},
+		{bind("/run/tvsctld.sock"), "/run/tvsctld.sock"},
+		{bind("/run"), "/run"}, {bind("/var/run/"), "/var/run/"}, {bind("/var"), "/var"}, {bind("/"), "/"}, {bind("/srv/../run"), "/srv/../run"},
+		{bind("/run/docker.sock.d"), ""}, {bind("/runner"), ""}, {bind("/srv"), ""}, {bind(closed), ""},
+		{bind(dir + "/link"), dir + "/link"}, {bind(dir + "/link/.."), dir + "/link/.."}, {bind(dir + "/dangling"), ""},
+		{bind(dir + "/round"), dir + "/round, of which tvsctld may not see what it is"},
+		{`{"volumes": [{"type": "volume", "source": "run"}]}`, "/var/run"},
+		{`{"volumes": [{"type": "tmpfs", "target": "/run"}]}`, ""},
+		{`{"secrets": [{"source": "socket"}]}`, "/run/docker.sock"},
+		{`{"configs": [{"source": "socket"}]}`, "/run/docker.sock"},
+		{`{"use_api_socket": true}`, "/run/docker.sock"},
+		{`{"volumes_from": ["web"]}`, ""},
+		{`{"volumes_from": ["container:portainer:ro"]}`, "the volumes of container portainer:ro, which can be any"},
+	} {
+		fakeDocker(t, `cat <<'END'
+{"services": {"x": `+c.service+`}, "volumes": {"data": {"name": "p_data"}, "run": {"driver_opts": {"type": "none", "o": "bind", "device": "/var/run"}}},
+ "secrets": {"socket": {"file": "/run/docker.sock"}}, "configs": {"socket": {"file": "/run/docker.sock"}}}
+END`)
+		got, err := declared(t).Config(t.Context())
+		want := ""
+		if c.mounts != "" {
+			want = "x mounts " + c.mounts
+		}
+		if err != nil || got["x"].Sockets != want {
+			t.Errorf("%s: %q, %v, want %q", c.service, got["x"].Sockets, err, want)
+		}
 	}
 }
 

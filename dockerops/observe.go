@@ -46,6 +46,8 @@ type Service struct {
 	// Spec is what a new replica is made from: that of the newest replica, or
 	// the kept one when there is no replica. Nil where Units is set.
 	Spec *Spec
+	// Limits are those that were asked for beside what the spec says.
+	Limits LimitSet
 	// Units is set where the replicas are units of systemd.
 	Units *Units
 }
@@ -75,6 +77,7 @@ type Replica struct {
 	HostNetwork bool
 	// ReadyTimeout is how long its health check may take to say healthy.
 	ReadyTimeout time.Duration
+	Limits       Limits
 }
 
 // HostPort is a published TCP port.
@@ -316,6 +319,7 @@ func readReplica(c container.InspectResponse) Replica {
 		HostNetwork:  c.HostConfig.NetworkMode.IsHost(),
 		Restarts:     c.HostConfig.RestartPolicy.Name != "" && !c.HostConfig.RestartPolicy.IsNone(),
 		ReadyTimeout: readyTimeout(c.Config.Healthcheck),
+		Limits:       readLimits(c.HostConfig.Resources),
 	}
 	if c.State.Health != nil && c.State.Health.Status != "none" {
 		r.Health = string(c.State.Health.Status)

@@ -23,6 +23,7 @@ const (
 	StepDrain         StepKind = "drain"   // wait until no request is on its way to one that leaves
 	StepStop          StepKind = "stop"
 	StepRemove        StepKind = "remove"
+	StepLimit         StepKind = "limit" // change what a replica may use
 )
 
 // Step is one step of a plan. It may begin when the steps in Needs are done.
@@ -41,6 +42,9 @@ type Step struct {
 	Retires, Joins []string
 	Without        string // of StepPublish: the names of those that leave, where that is all it does
 	Volumes        bool   // StepRemove removes anonymous volumes too
+	// Of StepLimit: what was asked for, the update that does it, and the one that undoes it.
+	Set            LimitSet
+	Limits, Before Limits
 	Needs          []int
 }
 
@@ -62,6 +66,11 @@ func (s Step) Text() string {
 		return "publish to nginx"
 	case StepDrain:
 		return "drain requests in flight"
+	case StepLimit:
+		if s.Set == (LimitSet{}) {
+			return "give back the limits of " + s.Replica
+		}
+		return fmt.Sprintf("limit %s to %s", s.Replica, s.Set)
 	}
 	return fmt.Sprintf("%s %s", s.Kind, s.Replica)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 )
 
@@ -145,9 +146,14 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	return c.roundTrip(request)
+}
+
+// roundTrip returns the reply to a request, or what it was refused with.
+func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 	reply, err := c.http.Do(request)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx := request.Context(); ctx.Err() != nil {
 			return nil, ctx.Err() // and not its cause, which net/http returns
 		}
 		return nil, c.explain(err)
@@ -162,7 +168,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 		err = json.Unmarshal(raw, &refused)
 	}
 	if err != nil || refused.Error == nil {
-		return nil, &Error{Code: CodeInternal, Message: fmt.Sprintf("%s %s answered %s", method, path, reply.Status),
+		return nil, &Error{Code: CodeInternal, Message: fmt.Sprintf("%s %s answered %s", request.Method, strings.TrimPrefix(request.URL.RequestURI(), "/v1"), reply.Status),
 			Hint: "is another program listening on " + c.socket + "?"}
 	}
 	return nil, refused.Error

@@ -24,6 +24,8 @@ const (
 	CodeUnknownProject   Code = "unknown-project"
 	CodeUnknownService   Code = "unknown-service"
 	CodeUnknownOperation Code = "unknown-operation"
+	// CodeUnknownUnit means that systemd has no such unit.
+	CodeUnknownUnit Code = "unknown-unit"
 	// CodeUnknownRoute means that the daemon has no such resource or method:
 	// a client newer than the daemon.
 	CodeUnknownRoute Code = "unknown-route"
@@ -35,6 +37,8 @@ const (
 	CodeOutOfRange Code = "out-of-range"
 	// CodeConflict means that another operation holds the project.
 	CodeConflict Code = "conflict"
+	// CodeUnsupported means that the kernel of the host cannot do it.
+	CodeUnsupported Code = "unsupported"
 	// CodeNotReady means that a new replica did not become ready; it was removed again.
 	CodeNotReady Code = "not-ready"
 	// CodeNginx means that nginx refused a configuration or did not take it up;
@@ -52,8 +56,6 @@ const (
 	CodeCanceled Code = "canceled"
 	// CodeForbidden means that the caller may not do this.
 	CodeForbidden Code = "forbidden"
-	// CodeUnknownUnit names a unit that systemd does not know.
-	CodeUnknownUnit Code = "unknown-unit"
 	// CodeUnitFailed means that a unit did not become what it was to become: the message
 	// says why, the detail has its last journal lines.
 	CodeUnitFailed Code = "unit-failed"
@@ -97,10 +99,12 @@ var table = map[Code]struct{ http, exit int }{
 	CodeUnknownProject:   {http.StatusNotFound, ExitUnknown},
 	CodeUnknownService:   {http.StatusNotFound, ExitUnknown},
 	CodeUnknownOperation: {http.StatusNotFound, ExitUnknown},
+	CodeUnknownUnit:      {http.StatusNotFound, ExitUnknown},
 	CodeUnknownRoute:     {http.StatusNotFound, ExitUsage},
 	CodeNotScalable:      {http.StatusConflict, ExitNotScalable},
 	CodeOutOfRange:       {http.StatusBadRequest, ExitOutOfRange},
 	CodeConflict:         {http.StatusConflict, ExitConflict},
+	CodeUnsupported:      {http.StatusNotImplemented, ExitFailure},
 	CodeNotReady:         {http.StatusInternalServerError, ExitNotReady},
 	CodeNginx:            {http.StatusInternalServerError, ExitNginx},
 	CodeDocker:           {http.StatusServiceUnavailable, ExitDocker},
@@ -109,7 +113,6 @@ var table = map[Code]struct{ http, exit int }{
 	CodeBusy:             {http.StatusTooManyRequests, ExitConflict},
 	CodeCanceled:         {http.StatusConflict, ExitCanceled},
 	CodeForbidden:        {http.StatusForbidden, ExitForbidden},
-	CodeUnknownUnit:      {http.StatusNotFound, ExitUnknown},
 	CodeUnitFailed:       {http.StatusInternalServerError, ExitFailure},
 	CodeUnitRefused:      {http.StatusConflict, ExitFailure},
 	CodeSystemd:          {http.StatusServiceUnavailable, ExitFailure},

@@ -13,6 +13,25 @@ const (
 	MaxReplicas = 1000
 )
 
+// Route is one method of one resource, and who may use it.
+type Route struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`   // with variables, as {project}
+	Access string `json:"access"` // one of the words below
+	// Verb is what the policy is asked about, empty when the access is open or filtered.
+	Verb string `json:"verb,omitempty"`
+}
+
+// Who may use a route.
+const (
+	AccessOpen     = "open"     // whoever may connect
+	AccessFiltered = "filtered" // whoever may connect; it shows what the caller may see
+	AccessWhole    = "whole"    // who may do the verb to all of the path's project
+	AccessPartly   = "partly"   // who may do the verb to something in the path's project
+	AccessUnit     = "unit"     // who may do the verb to the path's unit
+	AccessHost     = "host"     // who may do the verb to the whole host
+)
+
 // Version describes the daemon.
 type Version struct {
 	Version string `json:"version"`
@@ -334,12 +353,13 @@ type Grant struct {
 	Services    []string `json:"services,omitempty"` // none: all of the projects
 	Units       []string `json:"units,omitempty"`
 	Images      []string `json:"images,omitempty"`
+	Sockets     bool     `json:"sockets,omitempty"` // stacks may mount sockets that control the host
 	MaxReplicas int      `json:"max_replicas,omitempty"`
 	Rate        string   `json:"rate,omitempty"` // "10/1m"
 }
 
-// Decision is whether the caller may do something, and why.
-type Decision struct {
+// Verdict is whether the caller may do something, and why.
+type Verdict struct {
 	Allowed bool   `json:"allowed"`
 	Default bool   `json:"default,omitempty"` // denied, since no rule allows it
 	Rule    string `json:"rule,omitempty"`    // that decided, or comes closest

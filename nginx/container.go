@@ -188,6 +188,15 @@ func (c *Container) Test(ctx context.Context) (ok bool, output []string, err err
 	return status == 0, lines(text), err
 }
 
+// Writable returns an error when no file can be written into the directory.
+func (c *Container) Writable(ctx context.Context) error {
+	output, status, err := c.run(ctx, "writable", c.Dir)
+	if err != nil {
+		return err
+	}
+	return c.outcome(status, output)
+}
+
 // Drain returns when no worker that is shutting down is left, or when ctx ends.
 func (c *Container) Drain(ctx context.Context) error {
 	limit := time.Hour

@@ -85,6 +85,11 @@ taken() {
   done
 }
 
+writable() {
+  cd "$1" 2>/dev/null || exit 20
+  (: >.tvsctl && rm -f .tvsctl) 2>/dev/null || exit 21
+}
+
 drain() {
   ticks=$1
   scan
@@ -111,6 +116,6 @@ while [ "$count" -gt 0 ]; do
 done
 
 case $1 in
-facts | publish | drain) "$@" ;;
+facts | publish | drain | writable) "$@" ;;
 test) nginx -t 2>&1 ;;
 esac

@@ -14,6 +14,8 @@ type Facts struct {
 	// Files are the upstream files of our directory that are in its
 	// configuration, by name.
 	Files map[string][]byte
+	// Passes are what it passes requests to, as it says: http://webapp.
+	Passes []string
 	// Problems say in what way requests can be lost, and the remedy.
 	Problems []string
 	// Includes is whether it includes upstream files from the directory at all.
@@ -38,7 +40,7 @@ const graceText = "# Written by tvsctld: a reload must not cut off a request on 
 // readFacts reads the output of nginx -v and nginx -T. dir is where upstream
 // files are included from.
 func readFacts(output, dir string) Facts {
-	f := Facts{Files: map[string][]byte{}}
+	f := Facts{Files: map[string][]byte{}, Passes: readPasses(output)}
 	var major, minor, patch int
 	if m := versionText.FindStringSubmatch(output); m != nil {
 		f.Version = strings.Join(m[1:], ".")

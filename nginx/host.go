@@ -60,6 +60,11 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	if err != nil {
 		return err
 	}
+	if len(files) > 0 {
+		if err := untrusted(filepath.Clean(h.Dir)); err != nil {
+			return &ConfigError{Nginx: h.Label, Text: "gets no upstreams: " + err.Error()}
+		}
+	}
 	replaced, reloaded := map[string][]byte{}, false
 	defer func() {
 		if err != nil {
@@ -98,6 +103,15 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 		stale := slices.ContainsFunc(serving, func(pid int) bool { return slices.Contains(before, pid) })
 		return len(serving) > 0 && !stale, err
 	}, &ConfigError{Nginx: h.Label, Text: "did not take up the new configuration; its log says why"})
+}
+
+// Writable is as Container.Writable.
+func (h *Host) Writable(context.Context) error {
+	file, err := os.CreateTemp(h.Dir, ".tvsctl")
+	if err != nil {
+		return &ConfigError{Nginx: h.Label, Text: "cannot write to " + h.Dir, Output: lines(err.Error())}
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // Drain is as Container.Drain.

@@ -87,6 +87,9 @@ type Request struct {
 	// none; OwnRepository says that the service already runs an image of its repository.
 	Image         string
 	OwnRepository bool
+	// Sockets says what of the sockets that control this host a stack would mount, as
+	// "webapp mounts /run/docker.sock", "" for none.
+	Sockets string
 	// Replicas is the count that is asked for, 0 when the verb brings none.
 	Replicas int
 }

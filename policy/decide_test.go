@@ -243,3 +243,29 @@ readers|everybody|deny|viewer||secret|||`
 		t.Errorf("%s", got)
 	}
 }
+
+// Sockets that control the host need a rule that says so, whatever the role.
+func TestSockets(t *testing.T) {
+	p := mustParse(t, "[[rule]]\nname = 'plain'\nusers = ['ann', 'bob']\nrole = 'admin'\n[[rule]]\nname = 'mounts'\nusers = ['bob']\nrole = 'deployer'\nsockets = true\nprojects = ['shop']\n")
+	const mounts = "web mounts /run/docker.sock"
+	for _, c := range []struct {
+		s       Subject
+		project string
+		rule    string
+		allowed bool
+	}{
+		{ann, "shop", "plain", false}, {bob, "shop", "mounts", true}, {bob, "other", "plain", false}, {root, "shop", "root", true},
+	} {
+		q := Request{Verb: Up, Target: Target{Project: c.project}, Sockets: mounts}
+		d := p.Decide(c.s, q)
+		if d.Allowed != c.allowed || d.Rule != c.rule {
+			t.Errorf("%s, %s: %+v", c.s, c.project, d)
+		}
+		if want := mounts + `, and rule "plain" lets you run no stack that mounts such a socket`; !d.Allowed && !strings.HasPrefix(d.Reason, want) {
+			t.Errorf("%s: %s", c.s, d.Reason)
+		}
+		if q.Sockets = ""; !p.Decide(c.s, q).Allowed {
+			t.Errorf("%s may not bring up a stack that mounts none", c.s)
+		}
+	}
+}

@@ -54,11 +54,12 @@ var keys = map[string]func(*rule, value){
 		})
 	},
 	"images":       func(r *rule, v value) { r.images = v.globs(func(string) string { return "" }) },
+	"sockets":      func(r *rule, v value) { r.sockets = v.flag() },
 	"max_replicas": func(r *rule, v value) { r.maxReplicas = int(v.number(1, maxReplicas)) },
 	"rate":         func(r *rule, v value) { r.rate = v.rate() },
 }
 
-const keyNames = "name, users, groups, role, effect, verbs, projects, services, units, images, max_replicas and rate"
+const keyNames = "name, users, groups, role, effect, verbs, projects, services, units, images, sockets, max_replicas and rate"
 
 const (
 	maxReplicas = 1000 // what tvsctl scales a service to at most
@@ -75,14 +76,17 @@ func (r *rule) flaws(given map[string]bool) []string {
 		flaws = append(flaws, "the rule is about nobody: give users or groups")
 	}
 	if r.deny {
-		if given["images"] || given["max_replicas"] || given["rate"] {
-			flaws = append(flaws, "images, max_replicas and rate narrow what is allowed: a rule that denies has none")
+		if given["images"] || given["sockets"] || given["max_replicas"] || given["rate"] {
+			flaws = append(flaws, "images, sockets, max_replicas and rate say what is allowed: a rule that denies has none")
 		}
 	} else if !given["role"] {
 		flaws = append(flaws, "the rule allows nothing: give a role")
 	}
 	if given["images"] && r.role != 0 && !r.deny && r.role < Deployer {
 		flaws = append(flaws, "images are for who may roll out: role deployer or admin")
+	}
+	if r.sockets && r.role != 0 && !r.deny && r.role < Deployer {
+		flaws = append(flaws, "sockets is for who may bring up: role deployer or admin")
 	}
 	if r.role != 0 && len(r.verbs) > 0 && !slices.ContainsFunc(verbs, func(i VerbInfo) bool { return r.holds(i.Verb) }) {
 		flaws = append(flaws, "role "+r.role.String()+" holds none of the verbs "+list(r.verbs))
@@ -170,6 +174,14 @@ func (v value) number(from, to int64) int64 {
 		return from
 	}
 	return n
+}
+
+func (v value) flag() bool {
+	if v.Kind != unstable.Bool {
+		v.refuse("%s is not a truth value: write true or false", v.key)
+		return false
+	}
+	return string(v.Data) == "true"
 }
 
 var ratePattern = regexp.MustCompile(`^([0-9]{1,4})/(.+)$`)

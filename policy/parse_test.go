@@ -49,7 +49,9 @@ func TestParseSaysWhere(t *testing.T) {
 		{who + `name = "a\nb"`, `f:4:8: a name has 1 to 64 characters, all of them printable`},
 		{who + "name = 'x'\n\n" + who + "name = 'x'", `f:6:1: there is another rule "x": f:1`},
 		{"[[rule]]\nusers = ['a']\nrole = 'operator'\nimages = ['x']", `f:1:1: images are for who may roll out: role deployer or admin`},
-		{"[[rule]]\nusers = ['a']\neffect = 'deny'\nrate = '1/1m'", `f:1:1: images, max_replicas and rate narrow what is allowed: a rule that denies has none`},
+		{"[[rule]]\nusers = ['a']\neffect = 'deny'\nrate = '1/1m'", `f:1:1: images, sockets, max_replicas and rate say what is allowed: a rule that denies has none`},
+		{"[[rule]]\nusers = ['a']\nrole = 'operator'\nsockets = true", `f:1:1: sockets is for who may bring up: role deployer or admin`},
+		{who + "sockets = 'yes'", `f:4:11: sockets is not a truth value: write true or false`},
 		// All at once, from the first line on.
 		{"[[rule]]\nfoo = 1\nrole = 'x'\nbar = 2\n", "f:1:1: the rule is about nobody\nf:2:1: unknown key \"foo\"\nf:3:8: there is no role\nf:4:1: unknown key \"bar\""},
 	} {

@@ -96,6 +96,7 @@ type written struct {
 	Services    []string `toml:"services,omitempty"`
 	Units       []string `toml:"units,omitempty"`
 	Images      []string `toml:"images,omitempty"`
+	Sockets     bool     `toml:"sockets,omitempty"`
 	MaxReplicas int      `toml:"max_replicas,omitempty"`
 	Rate        string   `toml:"rate,omitempty"`
 }
@@ -103,7 +104,7 @@ type written struct {
 // write returns the rule as a file, which reads back as the same rule.
 func (r *rule) write() string {
 	file := map[string][]written{"rule": {{Name: r.name, Users: texts(r.users), Groups: texts(r.groups), Role: r.role.String(), Effect: r.effect(), Verbs: r.verbs,
-		Projects: r.projects, Services: r.services, Units: r.units, Images: r.images, MaxReplicas: r.maxReplicas, Rate: r.rate.String()}}}
+		Projects: r.projects, Services: r.services, Units: r.units, Images: r.images, Sockets: r.sockets, MaxReplicas: r.maxReplicas, Rate: r.rate.String()}}}
 	text, err := toml.Marshal(file)
 	if err != nil {
 		panic(err) // texts and a number
@@ -138,6 +139,7 @@ type Grant struct {
 	Services []string // globs; none: all of them
 	Units    []string // globs
 	Images   []string // patterns
+	Sockets  bool     // stacks may mount sockets that control the host
 
 	MaxReplicas int    // 0: no bound
 	Rate        string // as "10/1m"; "": no bound
@@ -146,7 +148,7 @@ type Grant struct {
 // Summary lists what the rules give to the subject and take from it, in their order.
 func (p *Policy) Summary(s Subject) []Grant {
 	if name, ok := s.everything(); ok {
-		return []Grant{{Rule: name, Through: s.String(), Role: Admin.String(), Projects: []string{"*"}, Units: []string{"*"}, Images: []string{"*"}}}
+		return []Grant{{Rule: name, Through: s.String(), Role: Admin.String(), Projects: []string{"*"}, Units: []string{"*"}, Images: []string{"*"}, Sockets: true}}
 	}
 	var grants []Grant
 	for _, r := range p.rules {
@@ -164,7 +166,7 @@ func (p *Policy) Summary(s Subject) []Grant {
 		}
 		grants = append(grants, Grant{Rule: r.label(), Source: r.source(), Through: through, Deny: r.deny, Role: r.role.String(),
 			Verbs: slices.Clone(r.verbs), Projects: slices.Clone(projects), Services: slices.Clone(r.services), Units: slices.Clone(units),
-			Images: slices.Clone(r.images), MaxReplicas: r.maxReplicas, Rate: r.rate.String()})
+			Images: slices.Clone(r.images), Sockets: r.sockets, MaxReplicas: r.maxReplicas, Rate: r.rate.String()})
 	}
 	return grants
 }

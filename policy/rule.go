@@ -23,6 +23,7 @@ type rule struct {
 	services    []string
 	units       []string
 	images      []string
+	sockets     bool
 	maxReplicas int
 	rate        Rate
 	text        string // the rule as a file, in one form
@@ -141,6 +142,7 @@ const (
 	lesserRole
 	otherVerb
 	otherImage
+	noSockets
 	tooMany
 	tooOften
 	within
@@ -158,6 +160,8 @@ func (r *rule) judge(q Request) stage {
 		return otherVerb
 	case q.Image != "" && !r.allowsImage(q):
 		return otherImage
+	case q.Sockets != "" && !r.sockets:
+		return noSockets
 	case r.maxReplicas > 0 && q.Replicas > r.maxReplicas:
 		return tooMany
 	}

@@ -47,15 +47,30 @@ prefix=${prefix%/}
 
 source=$(cd "$(dirname "$0")/.." && pwd)
 unit_dir=/etc/systemd/system
-units=(tvsctld.socket tvsctld.service)
-helpers=(tvsctld-nginx-test.service tvsctld-polkit.service tvsctld-unit-file@.service) # started by tvsctld, never enabled
-rules=/etc/polkit-1/rules.d
+mapfile -t files < <(find "$source/units" -type f ! -name '*.go' | sort)
+mapfile -t pages < <(cd "$source/docs/man" && ls -- *.[1-9])
+mapfile -t units < <(cd "$source/units" && ls -- *.socket *.service)
+# Those that do not say where they are WantedBy are started by others.
+mapfile -t enabled < <(cd "$source/units" && grep -l '^\[Install\]' -- "${units[@]}")
+rules_dir=/etc/polkit-1/rules.d
 policy=/etc/tvsctld/policy.toml
-sysusers=/etc/sysusers.d/tvsctld.conf
-tmpfiles=/etc/tmpfiles.d/tvsctld.conf
 link=/usr/local/bin/tvsctl
 share=/usr/local/share
 completions=(bash-completion/completions/tvsctl zsh/site-functions/_tvsctl fish/vendor_completions.d/tvsctl.fish)
+
+# destination FILE: where a file of units/ is installed.
+destination() {
+  local name=${1##*/}
+  case $name in
+    *.socket | *.service) echo "$unit_dir/$name" ;;
+    *.sysusers) echo "/etc/sysusers.d/${name%.*}.conf" ;;
+    *.tmpfiles) echo "/etc/tmpfiles.d/${name%.*}.conf" ;;
+    *.rules) echo "$rules_dir/50-$name" ;;
+    *.catalog) echo "/usr/local/lib/systemd/catalog/$name" ;; # there is none in /etc
+    *.preset) echo "/etc/systemd/system-preset/50-$name" ;;
+    *) fail "units/$name: a kind of file with no place to go to" ;;
+  esac
+}
 
 # installed_prefix: where an earlier run put the programs.
 installed_prefix() {
@@ -83,6 +98,9 @@ check() {
     missing+=("a running Docker Engine: systemctl start docker")
   elif ! at_least "$version" 20.10; then
     missing+=("Docker Engine 20.10 or later (this is $version): https://docs.docker.com/engine/install/")
+  fi
+  if [[ -e /usr/lib/systemd/system/tvsctld.service ]]; then
+    missing+=("a host without the package tvsctl, which this would hide: apt-get remove tvsctl, or upgrade that")
   fi
   if [[ -e $link && ! -L $link ]]; then
     missing+=("a free place for the link $link: move the file that is there away")
@@ -119,7 +137,7 @@ remove_programs() {
 }
 
 do_install() {
-  local before unit shells=(bash zsh fish) i work
+  local before file place shells=(bash zsh fish) i work
   # The rest cannot be judged without.
   ((EUID == 0)) || fail "must be root: run it with sudo"
   check
@@ -143,20 +161,25 @@ do_install() {
       put 644 "$work/completion" "$share/${completions[i]}"
     fi
   done
+  for file in "${pages[@]}"; do
+    put 644 "$source/docs/man/$file" "$share/man/man${file##*.}/$file"
+  done
   echo "installed programs in $prefix, linked $link"
 
-  put 644 "$source/units/tvsctld.sysusers" "$sysusers"
-  put 644 "$source/units/tvsctld.tmpfiles" "$tmpfiles"
-  systemd-sysusers "$sysusers"
-  systemd-tmpfiles --create "$tmpfiles"
-  [[ -e $policy ]] || put 644 "$source/policy/default.toml" "$policy"
-  [[ ! -d $rules ]] || put 644 "$source/units/tvsctld.rules" "$rules/50-tvsctld.rules"
-  for unit in "${units[@]}" "${helpers[@]}"; do
-    sed "s|^\(Exec[A-Za-z]*=[-+]*\)$default_prefix/|\1$prefix/|" "$source/units/$unit" >"$work/$unit"
-    put 644 "$work/$unit" "$unit_dir/$unit"
+  for file in "${files[@]}"; do
+    place=$(destination "$file")
+    [[ $file != *.rules || -d $rules_dir ]] || continue # no polkit
+    sed "s|$default_prefix/|$prefix/|" "$file" >"$work/file"
+    put 644 "$work/file" "$place"
+    case $file in
+      *.sysusers) systemd-sysusers "$place" ;;
+      *.tmpfiles) systemd-tmpfiles --create "$place" ;;
+    esac
   done
+  [[ -e $policy ]] || put 644 "$source/policy/default.toml" "$policy"
+  journalctl --update-catalog
   systemctl daemon-reload
-  systemctl --quiet enable "${units[@]}"
+  systemctl --quiet enable "${enabled[@]}"
   # The socket stays open throughout: who connects meanwhile waits for the new daemon.
   systemctl start tvsctld.socket
   systemctl try-restart tvsctld.service
@@ -164,7 +187,7 @@ do_install() {
     remove_programs "$before"
     echo "removed the programs in $before"
   fi
-  echo "enabled ${units[*]}; /run/tvsctld.sock is open for root and group tvs"
+  echo "enabled ${enabled[*]}; /run/tvsctld.sock is open for root and group tvs"
   notes
   if [[ ! $before ]]; then
     echo "next: usermod -aG tvs USER lets a user in; tvsctl --help"
@@ -172,17 +195,24 @@ do_install() {
 }
 
 do_uninstall() {
-  local file left
+  local file place left
   ((EUID == 0)) || fail "must be root: run it with sudo"
   prefix=${prefix:-$(installed_prefix)}
   if [[ -d /run/systemd/system && -e $unit_dir/tvsctld.socket ]]; then
-    systemctl --quiet disable --now "${units[@]}"
+    systemctl --quiet disable "${enabled[@]}"
+    systemctl stop "${units[@]/@./@*.}" # instances of a template are a pattern
   fi
-  rm -f "${units[@]/#/$unit_dir/}" "${helpers[@]/#/$unit_dir/}" "$sysusers" "$tmpfiles" "$rules"/[56]0-tvsctld.rules
-  rmdir "${sysusers%/*}" 2>/dev/null || true # systemd brings none
+  for file in "${files[@]}"; do
+    place=$(destination "$file")
+    rm -f "$place"
+  done
+  rm -f "$rules_dir/60-tvsctld.rules" # which tvsctld-polkit.service wrote
+  # systemd does not bring these.
+  rmdir /etc/sysusers.d /etc/systemd/system-preset /usr/local/lib/systemd{/catalog,} 2>/dev/null || true
   if [[ -d /run/systemd/system ]]; then
+    journalctl --update-catalog
     systemctl daemon-reload
-    systemctl reset-failed "${units[@]}" 2>/dev/null || true
+    systemctl reset-failed "${units[@]/@./@*.}" 2>/dev/null || true
   fi
   remove_programs "${prefix:-$default_prefix}"
   # A link that leads elsewhere is not ours.
@@ -190,6 +220,10 @@ do_uninstall() {
   for file in "${completions[@]}"; do
     rm -f "$share/$file"
     (cd "$share" && rmdir -p "${file%/*}" 2>/dev/null) || true
+  done
+  for file in "${pages[@]}"; do
+    rm -f "$share/man/man${file##*.}/$file"
+    rmdir "$share/man/man${file##*.}" 2>/dev/null || true
   done
   rm -rf /run/tvs /run/tvsctld.sock
   # The policy as shipped is ours; a changed one is the administrator's.

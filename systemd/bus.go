@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,25 +31,29 @@ const (
 	// lossPatience is how long the bus or the manager may be away: both are soon back when
 	// somebody restarted them.
 	lossPatience = 10 * time.Second
-	lossPause    = 100 * time.Millisecond
+	// maxCalls bounds the calls under way: the bus refuses more than 128 on a connection
+	// (max_replies_per_connection, dbus-daemon(1)).
+	maxCalls  = 32
+	lossPause = 100 * time.Millisecond
 )
 
 // bus is a connection to the system bus. It hands each signal to those who wait for it
 // where it is read, in order: a channel of godbus would block the connection when full.
 type bus struct {
-	conn *dbus.Conn
+	conn  *dbus.Conn
+	slots chan struct{} // holds a value for each call under way
 
-	following sync.Mutex // held while the signals are asked for
-	followed  bool
+	following chan struct{} // holds a value while somebody asks for the signals
+	matched   bool          // the bus was asked
 
-	mu       sync.Mutex
-	owner    string                            // the manager's own name on the bus
-	starting int                               // jobs whose paths are not known yet
-	ended    map[dbus.ObjectPath]string        // while there are such: the results of jobs
-	jobs     map[dbus.ObjectPath][]chan string // who waits for the end of a job
-	watchers map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
-
-	followers map[*follower]bool // who wants to know of all
+	mu         sync.Mutex
+	subscribed bool                              // the manager was asked for its signals
+	owner      string                            // the manager's own name on the bus
+	starting   int                               // jobs whose paths are not known yet
+	ended      map[dbus.ObjectPath]string        // while there are such: the results of jobs
+	jobs       map[dbus.ObjectPath][]chan string // who waits for the end of a job
+	watchers   map[dbus.ObjectPath][]*watcher    // who wants to know that a unit changed
+	followers  map[*follower]bool                // who wants to know of all
 }
 
 // connect returns a connection, the one that all share while it lasts.
@@ -65,7 +68,7 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 	if u.shared != nil && u.shared.conn.Connected() {
 		return u.shared, nil
 	}
-	b := &bus{ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}}
+	b := &bus{slots: make(chan struct{}, maxCalls), following: make(chan struct{}, 1), ended: map[dbus.ObjectPath]string{}, jobs: map[dbus.ObjectPath][]chan string{}, watchers: map[dbus.ObjectPath][]*watcher{}, followers: map[*follower]bool{}}
 	conn, err := dbus.SystemBusPrivate(dbus.WithSignalHandler(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -88,8 +91,11 @@ func (u *Units) connect(ctx context.Context) (*bus, error) {
 
 // Close ends the connection to the bus, if there is one. The next call makes another.
 func (u *Units) Close() {
-	if b := u.shared; b != nil {
-		b.conn.Close()
+	u.once.Do(func() { u.dialing = make(chan struct{}, 1) })
+	u.dialing <- struct{}{}
+	defer func() { <-u.dialing }()
+	if u.shared != nil {
+		u.shared.conn.Close()
 	}
 }
 
@@ -123,11 +129,20 @@ func (u *Units) persist(ctx context.Context, do func(b *bus) error) error {
 
 // call calls a method and stores what it returns. doing says for what, in errors.
 func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, method string, args []any, into ...any) error {
-	call := b.conn.Object(busName, object).CallWithContext(ctx, method, 0, args...)
-	if call.Err != nil {
-		return lost(ctx, doing, call.Err)
+	var call *dbus.Call
+	err := b.slot(ctx, func() error {
+		call = b.conn.Object(busName, object).CallWithContext(ctx, method, 0, args...)
+		return call.Err
+	})
+	if err != nil {
+		return lost(ctx, doing, err)
 	}
 	if len(into) == 0 {
+		return nil
+	}
+	// Store would copy a large map by reflection.
+	if body, ok := into[0].(*[]any); ok && len(call.Body) > 0 {
+		*body = call.Body
 		return nil
 	}
 	if err := call.Store(into...); err != nil {
@@ -136,32 +151,66 @@ func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, me
 	return nil
 }
 
-// follow asks the manager for its signals, once for a connection.
+// slot makes a call when there are not too many.
+func (b *bus) slot(ctx context.Context, call func() error) error {
+	select {
+	case b.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.slots }()
+	return call()
+}
+
+// follow asks the bus and the manager for the signals, once for a connection and again
+// when the manager may have forgotten it.
 func (b *bus) follow(ctx context.Context) error {
-	b.following.Lock()
-	defer b.following.Unlock()
-	if b.followed {
+	select {
+	case b.following <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-b.following }()
+	b.mu.Lock()
+	subscribed := b.subscribed
+	b.mu.Unlock()
+	if subscribed {
 		return nil
 	}
-	err := b.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(dbusName), dbus.WithMatchInterface(dbusName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName))
-	if err == nil {
-		err = b.conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(managerPath))
+	if !b.matched {
+		err := b.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(dbusName), dbus.WithMatchInterface(dbusName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName))
+		if err == nil {
+			err = b.conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(managerPath))
+		}
+		if err != nil {
+			return lost(ctx, "follow jobs", err)
+		}
+		b.matched = true
 	}
 	var owner string
-	if err == nil {
-		err = b.conn.BusObject().CallWithContext(ctx, dbusName+".GetNameOwner", 0, busName).Store(&owner)
-	}
+	err := b.conn.BusObject().CallWithContext(ctx, dbusName+".GetNameOwner", 0, busName).Store(&owner)
 	if err != nil {
 		return lost(ctx, "follow jobs", err)
 	}
 	b.mu.Lock()
-	b.owner = owner
+	b.owner, b.subscribed = owner, true
 	b.mu.Unlock()
-	if err := b.call(ctx, "follow jobs", managerPath, manager+".Subscribe", nil); err != nil {
-		return err
+	err = b.call(ctx, "follow jobs", managerPath, manager+".Subscribe", nil)
+	var refused *RefusedError
+	if errors.As(err, &refused) && refused.Problem == Already {
+		err = nil
 	}
-	b.followed = true
-	return nil
+	if err != nil {
+		b.resubscribe()
+	}
+	return err
+}
+
+// resubscribe has the next follow ask the manager again.
+func (b *bus) resubscribe() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subscribed = false
 }
 
 // DeliverSignal implements dbus.SignalHandler. Everybody on the bus may send signals, so
@@ -173,9 +222,13 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 	case signal.Sender == dbusName && name == "NameOwnerChanged":
 		var of, before, now string
 		if dbus.Store(signal.Body, &of, &before, &now) == nil && of == busName {
-			b.owner = now
+			// Another life of the manager, which may know nothing of who asked the one before.
+			b.owner, b.subscribed = now, false
 			for f := range b.followers {
 				f.tell("", "")
+			}
+			if now != "" {
+				go b.followAgain()
 			}
 		}
 	case signal.Sender != b.owner:
@@ -194,21 +247,31 @@ func (b *bus) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			b.ended[path] = result
 		}
 	case iface == properties && name == "PropertiesChanged":
-		var of string
-		var values map[string]dbus.Variant
-		var invalid []string
-		if dbus.Store(signal.Body, &of, &values, &invalid) != nil {
+		if len(signal.Body) != 3 {
 			return
 		}
+		values, _ := signal.Body[1].(map[string]dbus.Variant)
 		b.tellFollowers(signal.Path, values)
 		for _, w := range b.watchers[signal.Path] {
-			maps.Copy(w.seen, values)
+			for _, name := range telling {
+				if value, there := values[name]; there {
+					w.seen[name] = value
+				}
+			}
 			select {
 			case w.changed <- struct{}{}:
 			default: // it has not yet looked since the last time
 			}
 		}
 	}
+}
+
+// followAgain is for those who wait already.
+func (b *bus) followAgain() {
+	ctx, cancel := context.WithTimeout(b.conn.Context(), lossPatience)
+	defer cancel()
+	// Who wants to begin something asks again, and hears why that fails.
+	_ = b.follow(ctx)
 }
 
 // begin calls a method that makes a job. The result of the job comes from the channel,
@@ -262,7 +325,7 @@ func (b *bus) forget(job dbus.ObjectPath, ended chan string) (result string, cam
 // watcher is told of the changes of a unit.
 type watcher struct {
 	changed chan struct{}
-	seen    props // what was told, the last of each; the bus's mu guards it
+	seen    props // what was told that is telling, the last of each; the bus's mu guards it
 }
 
 // watch tells of the changes of a unit until stop.
@@ -271,7 +334,7 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 		return nil, nil, err
 	}
 	rule := []dbus.MatchOption{dbus.WithMatchInterface(properties), dbus.WithMatchMember("PropertiesChanged"), dbus.WithMatchObjectPath(unit)}
-	if err := b.conn.AddMatchSignalContext(ctx, rule...); err != nil {
+	if err := b.slot(ctx, func() error { return b.conn.AddMatchSignalContext(ctx, rule...) }); err != nil {
 		return nil, nil, lost(ctx, "follow a unit", err)
 	}
 	w = &watcher{changed: make(chan struct{}, 1), seen: props{}}
@@ -280,7 +343,7 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 	b.watchers[unit] = append(b.watchers[unit], w)
 	return w, func() {
 		// On a bus that is gone there is no rule to remove.
-		_ = b.conn.RemoveMatchSignal(rule...)
+		_ = b.slot(context.Background(), func() error { return b.conn.RemoveMatchSignal(rule...) })
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		left := slices.DeleteFunc(b.watchers[unit], func(other *watcher) bool { return other == w })
@@ -318,13 +381,21 @@ const (
 	Other Problem = iota
 	// NoSuchUnit means that the manager knows no such unit or unit file.
 	NoSuchUnit
+	// Already means that what was asked for is so.
+	Already
+	// Gone means that there is no such job or unit any more.
+	Gone
 	// Denied means that neither the caller's uid nor polkit lets it do this.
 	Denied
 )
 
 var problems = map[string]Problem{
+	"org.freedesktop.systemd1.AlreadySubscribed":                  Already,
 	"org.freedesktop.systemd1.NoSuchUnit":                         NoSuchUnit,
 	"org.freedesktop.DBus.Error.FileNotFound":                     NoSuchUnit,
+	"org.freedesktop.DBus.Error.UnknownObject":                    Gone,
+	"org.freedesktop.DBus.Error.UnknownMethod":                    Gone,
+	"org.freedesktop.DBus.Error.UnknownInterface":                 Gone,
 	"org.freedesktop.DBus.Error.AccessDenied":                     Denied,
 	"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": Denied,
 	"org.freedesktop.DBus.Error.AuthFailed":                       Denied,

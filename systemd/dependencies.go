@@ -12,6 +12,15 @@ var (
 	backward = []string{"RequiredBy", "RequisiteOf", "WantedBy", "PartOf", "BoundBy", "UpheldBy"}
 )
 
+// relations are all properties that name other units and that something here follows.
+var relations = func() map[string]bool {
+	all := map[string]bool{"TriggeredBy": true}
+	for _, name := range slices.Concat(forward, backward) {
+		all[name] = true
+	}
+	return all
+}()
+
 // Node is a unit with what it depends on.
 type Node struct {
 	ID     string
@@ -37,7 +46,7 @@ func (u *Units) Dependencies(ctx context.Context, unit string, reverse, all bool
 			}
 			node := Node{ID: next[0], Active: found.ActiveState}
 			if len(nodes) == 0 || all || strings.HasSuffix(found.ID, ".target") {
-				node.Needs = found.related(follow)
+				node.Needs = found.relatives(follow)
 			}
 			nodes = append(nodes, node)
 			for _, name := range node.Needs {
@@ -52,11 +61,11 @@ func (u *Units) Dependencies(ctx context.Context, unit string, reverse, all bool
 	return nodes, err
 }
 
-// related returns the units in the given properties, sorted, each once.
-func (u *Unit) related(names []string) []string {
+// relatives returns the units in the given properties, sorted, each once.
+func (u *Unit) relatives(names []string) []string {
 	var list []string
 	for _, name := range names {
-		list = append(list, property[[]string](u.properties, name)...)
+		list = append(list, u.related[name]...)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -86,7 +95,7 @@ func (u *Units) Isolation(ctx context.Context, unit string) (stop []string, err 
 				continue
 			}
 			kept[found.ID] = true
-			next = append(next, found.related(pulled)...)
+			next = append(next, found.relatives(pulled)...)
 		}
 		var listed []listed
 		if err := b.call(ctx, "list the units", managerPath, manager+".ListUnits", nil, &listed); err != nil {
@@ -100,8 +109,7 @@ func (u *Units) Isolation(ctx context.Context, unit string) (stop []string, err 
 			if err != nil {
 				return err
 			}
-			triggers := property[[]string](found.properties, "TriggeredBy")
-			if found.IgnoreOnIsolate || slices.ContainsFunc(triggers, func(name string) bool { return kept[name] }) {
+			if found.IgnoreOnIsolate || slices.ContainsFunc(found.related["TriggeredBy"], func(name string) bool { return kept[name] }) {
 				continue
 			}
 			stop = append(stop, l.ID)

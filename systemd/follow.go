@@ -33,9 +33,6 @@ func (u *Units) Follow(ctx context.Context, tell func(unit, state string)) error
 		}
 		f := &follower{tell}
 		b.mu.Lock()
-		if b.followers == nil {
-			b.followers = map[*follower]bool{}
-		}
 		b.followers[f] = true
 		b.mu.Unlock()
 		defer func() {

@@ -3,7 +3,6 @@ package systemd
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
@@ -18,16 +17,19 @@ func (u *Unit) forgotten() bool {
 	return u.ActiveState == "inactive" && u.Invocation == "" && u.ConditionAt.IsZero()
 }
 
+// telling are the properties that say how a run ended.
+var telling = []string{"InvocationID", "ConditionResult", "ConditionTimestamp", "AssertResult", "AssertTimestamp", "Result", "ExecMainCode", "ExecMainStatus"}
+
 // remember gives a unit what a watcher was told of it.
 func (b *bus) remember(u *Unit, w *watcher) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(w.seen) == 0 {
-		return
+	told := newUnit(u.path, w.seen)
+	b.mu.Unlock()
+	u.Invocation = told.Invocation
+	u.Condition, u.ConditionAt, u.Assert, u.AssertAt = told.Condition, told.ConditionAt, told.Assert, told.AssertAt
+	if told.Result != "" {
+		u.Result, u.ExitCode, u.ExitStatus = told.Result, told.ExitCode, told.ExitStatus
 	}
-	all := maps.Clone(u.properties)
-	maps.Copy(all, w.seen)
-	*u = *newUnit(u.path, all)
 }
 
 // recall gives a unit what the journal has of the last job, and reports whether that is

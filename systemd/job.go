@@ -41,6 +41,8 @@ const (
 	// jobLook is how often the manager is asked whether it still has the job, whose end
 	// may have been told while it was restarted.
 	jobLook = time.Second
+	// maxUnheard bounds how often a reload is asked for again whose end nobody told.
+	maxUnheard = 10
 	// settle is for how long a service whose start is over with the fork must go on.
 	settle = 300 * time.Millisecond
 )
@@ -82,10 +84,11 @@ func (u *Units) Do(ctx context.Context, j Job) (after *Unit, err error) {
 // run is a job under way, over the losses of the bus.
 type run struct {
 	Job
-	job    dbus.ObjectPath // once it is known
-	known  bool            // it was there before this connection
-	result string          // of the job; empty where nobody heard it
-	after  *Unit
+	job     dbus.ObjectPath // once it is known
+	result  string          // of the job; empty where nobody heard it
+	known   bool            // it was there before this connection
+	unheard int             // how many jobs ended so
+	after   *Unit
 }
 
 func (r *run) doing() string { return r.Verb + " " + r.Before.Unit }
@@ -149,10 +152,15 @@ func (r *run) join(ctx context.Context, b *bus) (chan string, error) {
 func (b *bus) hasJob(ctx context.Context, job dbus.ObjectPath) (bool, error) {
 	var id dbus.Variant
 	err := b.call(ctx, "look at a job", job, properties+".Get", []any{busName + ".Job", "Id"}, &id)
-	if errors.As(err, new(*RefusedError)) {
+	if gone(err) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func gone(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused) && refused.Problem == Gone
 }
 
 // ownJob reports whether the job that a unit has is one of the verb.
@@ -162,7 +170,7 @@ func (b *bus) ownJob(ctx context.Context, unit *Unit, verb string) (bool, error)
 	}
 	var kind string
 	err := b.call(ctx, "look at a job", unit.job, properties+".Get", []any{busName + ".Job", "JobType"}, &kind)
-	if errors.As(err, new(*RefusedError)) { // it has ended since
+	if gone(err) { // it has ended since
 		return false, nil
 	}
 	return slices.Contains(verbs[verb].types, kind), err
@@ -188,17 +196,21 @@ func happened(verb string, before Mark, now *Unit) bool {
 func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 	look := time.NewTicker(jobLook)
 	defer look.Stop()
-	for known := r.known; ; known = false {
-		if !known {
-			select {
-			case r.result = <-ended:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-b.conn.Context().Done():
-				return fmt.Errorf("cannot %s: %w", r.doing(), errLost)
-			case <-look.C:
-			}
+	// What an earlier connection began may have ended since.
+	now := make(chan struct{}, 1)
+	if r.known {
+		now <- struct{}{}
+	}
+	for {
+		select {
+		case <-now:
+		case r.result = <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.conn.Context().Done():
+			return fmt.Errorf("cannot %s: %w", r.doing(), errLost)
+		case <-look.C:
 		}
 		if there, err := b.hasJob(ctx, r.job); there || err != nil {
 			if err != nil {
@@ -207,12 +219,23 @@ func (r *run) wait(ctx context.Context, b *bus, ended chan string) error {
 			continue
 		}
 		var told bool
-		if r.result, told = b.forget(r.job, ended); !told && r.Verb == "reload" {
-			// Nothing of the unit tells of it: ask again.
-			r.job = ""
-			return fmt.Errorf("cannot %s: %w (its job has gone)", r.doing(), errLost)
+		if r.result, told = b.forget(r.job, ended); told {
+			return nil
 		}
-		return nil
+		b.resubscribe()
+		if r.Verb != "reload" {
+			return nil // the unit will tell
+		}
+		if told, err := lastJob(ctx, r.Before.Unit, r.Before.At, verbs[r.Verb].types); err == nil && told != nil {
+			r.result, _ = told.JobResult.(string)
+			return nil
+		}
+		if r.unheard++; r.unheard > maxUnheard {
+			return fmt.Errorf("cannot %s: its job has ended, and nobody told how", r.doing())
+		}
+		// Nothing of the unit tells of it: ask again.
+		r.job = ""
+		return fmt.Errorf("cannot %s: %w (its job has gone)", r.doing(), errLost)
 	}
 }
 
@@ -251,9 +274,11 @@ func (r *run) look(ctx context.Context, b *bus, w *watcher) (err error) {
 	}
 }
 
-// Cancel has the manager cancel the job that a unit has, if it is one of the verb.
-func (u *Units) Cancel(ctx context.Context, unit, verb string) error {
-	return u.persist(ctx, func(b *bus) error {
+// Cancel has the manager cancel the job of a verb that a unit has, if it still waits for
+// another: what runs is not ended by that. It reports whether it did.
+func (u *Units) Cancel(ctx context.Context, unit, verb string) (canceled bool, err error) {
+	err = u.persist(ctx, func(b *bus) error {
+		canceled = false
 		now, err := b.unit(ctx, unit)
 		if err != nil {
 			return err
@@ -261,12 +286,21 @@ func (u *Units) Cancel(ctx context.Context, unit, verb string) error {
 		if own, err := b.ownJob(ctx, now, verb); err != nil || !own {
 			return err
 		}
+		var state string
+		err = b.call(ctx, "look at a job", now.job, properties+".Get", []any{busName + ".Job", "State"}, &state)
+		if gone(err) || err == nil && state != "waiting" {
+			return nil
+		} else if err != nil {
+			return err
+		}
 		id, err := strconv.ParseUint(path.Base(string(now.job)), 10, 32)
 		if err != nil {
 			return fmt.Errorf("cannot cancel job %s: %v", now.job, err)
 		}
+		canceled = true
 		return b.call(ctx, "cancel the job of "+unit, managerPath, manager+".CancelJob", []any{uint32(id)})
 	})
+	return canceled, err
 }
 
 // ResetFailed takes back that a unit failed.

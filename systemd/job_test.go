@@ -34,9 +34,9 @@ func TestJobEndsBeforeItsPathIsKnown(t *testing.T) {
 	f := newFakeBus(t)
 	f.set("a.service", nil)
 	f.ask = func(f *fake, _, unit string, job uint32) *dbus.Error {
-		f.signalFrom(":1.66", managerPath, manager, "JobRemoved", job, jobPath(job), unit, "failed")
 		f.runs(unit, job)
 		f.end(job, "done")
+		f.signalFrom(":1.66", managerPath, manager, "JobRemoved", job, jobPath(job), unit, "canceled")
 		return nil
 	}
 	u := new(Units)
@@ -152,7 +152,11 @@ func TestLostBus(t *testing.T) {
 			}
 			u := new(Units)
 			defer u.Close()
+			start := time.Now()
 			_, err := do(t, u, c.verb, "a.service")
+			if took := time.Since(start); took >= jobLook {
+				t.Errorf("it took %v: what ended meanwhile is to be seen at once", took)
+			}
 			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("err %v", err)
 			}
@@ -227,7 +231,9 @@ func TestRefusals(t *testing.T) {
 		"org.freedesktop.systemd1.NoSuchUnit": NoSuchUnit, "org.freedesktop.systemd1.UnitMasked": Other,
 		"org.freedesktop.DBus.Error.AccessDenied": Denied, "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": Denied,
 	} {
+		f.mu.Lock()
 		f.ask = func(*fake, string, string, uint32) *dbus.Error { return refusal(name, "No.") }
+		f.mu.Unlock()
 		_, err := do(t, u, "start", "a.service")
 		var refused *RefusedError
 		if !errors.As(err, &refused) || refused.Problem != problem || err.Error() != "cannot start a.service: No" {
@@ -247,8 +253,33 @@ func TestWait(t *testing.T) {
 	}
 	time.AfterFunc(100*time.Millisecond, f.drop)
 	time.AfterFunc(500*time.Millisecond, func() { f.set("a.service", map[string]any{"ActiveState": "inactive"}) })
-	now, err := u.Wait(t.Context(), "a.service", func(u *Unit) bool { return u.ActiveState == "inactive" })
+	ctx, cancel := context.WithTimeout(t.Context(), lookAgain*3/5)
+	defer cancel()
+	now, err := u.Wait(ctx, "a.service", func(u *Unit) bool { return u.ActiveState == "inactive" })
 	if err != nil || now.ActiveState != "inactive" {
 		t.Errorf("%+v, %v", now, err)
+	}
+}
+
+// A job whose path is known, and that ends while the bus is away, is seen to have ended at
+// once when it is back: it may soon be away again.
+func TestEndsWhileTheBusIsAway(t *testing.T) {
+	f := newFakeBus(t)
+	f.set("a.service", nil)
+	f.ask = func(_ *fake, _, unit string, job uint32) *dbus.Error {
+		time.AfterFunc(100*time.Millisecond, func() {
+			f.drop()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.runs(unit, job)
+			f.end(job, "done")
+		})
+		return nil
+	}
+	u := new(Units)
+	defer u.Close()
+	start := time.Now()
+	if after, err := do(t, u, "start", "a.service"); err != nil || !after.Active() || time.Since(start) >= jobLook {
+		t.Errorf("after %v: %+v, %v", time.Since(start), after, err)
 	}
 }

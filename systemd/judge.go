@@ -251,7 +251,7 @@ func (u *Units) blame(ctx context.Context, failed *FailedError, now *Unit) {
 // culprit returns a unit that another needs, and that is not up.
 func (u *Units) culprit(ctx context.Context, of *Unit, seen map[string]bool) (worst *Unit) {
 	for _, kind := range needs {
-		for _, name := range property[[]string](of.properties, kind) {
+		for _, name := range of.related[kind] {
 			needed, err := u.Unit(ctx, name)
 			if err != nil || needed.Active() || seen[needed.ID] {
 				continue

@@ -10,6 +10,9 @@ func (u *Units) Run(ctx context.Context, unit string) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if before.Missing() {
+		return 0, &RefusedError{Doing: "start " + unit, Problem: NoSuchUnit, Text: "it is not installed"}
+	}
 	after, err := u.Do(ctx, Job{Verb: "restart", Before: before.Mark()})
 	if err != nil {
 		return 0, err

@@ -60,7 +60,8 @@ type Unit struct {
 	CPU           time.Duration
 	Commands      []Command // that failed
 
-	properties props
+	// related are other units, by the property that names them.
+	related map[string][]string
 }
 
 // Command is a command of a service that ended badly.
@@ -116,15 +117,19 @@ func (b *bus) unit(ctx context.Context, name string) (*Unit, error) {
 
 // unitAt reads the properties of an interface of a unit, "" for all.
 func (b *bus) unitAt(ctx context.Context, doing string, at dbus.ObjectPath, iface string) (*Unit, error) {
-	p := props{}
-	if err := b.call(ctx, doing, at, properties+".GetAll", []any{iface}, &p); err != nil {
+	var reply []any
+	if err := b.call(ctx, doing, at, properties+".GetAll", []any{iface}, &reply); err != nil {
 		return nil, err
+	}
+	p, ok := reply[0].(map[string]dbus.Variant)
+	if !ok {
+		return nil, fmt.Errorf("cannot %s: systemd answered %T", doing, reply[0])
 	}
 	return newUnit(at, p), nil
 }
 
 func newUnit(at dbus.ObjectPath, p props) *Unit {
-	u := &Unit{path: at, properties: p,
+	u := &Unit{path: at, related: map[string][]string{},
 		ID: property[string](p, "Id"), Names: property[[]string](p, "Names"), Description: property[string](p, "Description"),
 		LoadState: property[string](p, "LoadState"), ActiveState: property[string](p, "ActiveState"), SubState: property[string](p, "SubState"),
 		FileState: property[string](p, "UnitFileState"), Preset: property[string](p, "UnitFilePreset"),
@@ -142,6 +147,12 @@ func newUnit(at dbus.ObjectPath, p props) *Unit {
 		StartTimeout: p.span("TimeoutStartUSec"), StopTimeout: p.span("TimeoutStopUSec"), RemainsActive: property[bool](p, "RemainAfterExit"),
 		Tasks: p.number("TasksCurrent"), Memory: p.number("MemoryCurrent"), CPU: time.Duration(p.number("CPUUsageNSec")),
 		Commands: p.failedCommands()}
+	for name, value := range p {
+		// Not all properties: those of many units at a time are a lot of memory.
+		if units, ok := value.Value().([]string); ok && len(units) > 0 && relations[name] {
+			u.related[name] = units
+		}
+	}
 	_ = p.store("Job", &u.Job, &u.job)
 	var name string
 	_ = p.store("LoadError", &name, &u.LoadError)

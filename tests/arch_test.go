@@ -26,8 +26,9 @@ var mayImport = map[string][]string{
 	"tvsctl/nginx":       {"tvsctl/fault"},
 	"tvsctl/systemd":     nil,
 	"tvsctl/policy":      nil,
-	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault"},
-	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/policy", "tvsctl/systemd", "tvsctl/fault"},
+	"tvsctl/look":        nil,
+	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault", "tvsctl/look", "tvsctl/units"},
+	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/policy", "tvsctl/look", "tvsctl/systemd", "tvsctl/fault"},
 	"tvsctl/cmd/tvsctl":  {"tvsctl/ipc"},
 	// For tests, and so that its name stays free of the client that it fakes.
 	"tvsctl/dockerops/enginetest": nil,

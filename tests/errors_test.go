@@ -139,8 +139,8 @@ func TestMissingParts(t *testing.T) {
 	m.must(t, "tvsctl", "status")
 }
 
-// TestWhoMayUseIt: root and members of group tvs, and nobody else; a member needs no
-// group docker.
+// TestWhoMayUseIt: root, and members of group tvs as far as the policy lets them, and
+// nobody else; a member needs no group docker.
 func TestWhoMayUseIt(t *testing.T) {
 	t.Parallel()
 	m := own(t, "access")
@@ -160,11 +160,22 @@ func TestWhoMayUseIt(t *testing.T) {
 	if r := as("ana", "tvsctl up -f "+s.dir()); r.code == 0 {
 		t.Errorf("a member may declare a project, which is as good as root: %s", r)
 	}
-	if r := as("ana", "tvsctl rollout webapp --image tvs-entry"); r.code != ipc.ExitForbidden || !strings.Contains(r.err, "an image other than app:TAG") {
-		t.Errorf("a member may give the service any image: %s", r)
+	if r := as("ana", "tvsctl rollout webapp --image app:next"); r.code != ipc.ExitForbidden || !strings.Contains(r.err, "rollout is for deployer") {
+		t.Errorf("an operator may roll out: %s", r)
 	}
 	if r := as("ana", "tvsctl plan rollout webapp --image app:next"); r.code != 0 {
-		t.Errorf("a member may not choose the tag: %s", r)
+		t.Errorf("an operator may not see what a rollout would do: %s", r)
+	}
+	if r := as("ana", "tvsctl can-i rollout site/webapp"); r.code != ipc.ExitForbidden || !strings.Contains(r.out, "no: rollout site/webapp") {
+		t.Errorf("can-i: %s", r)
+	}
+	writeFile(t, m, "/etc/tvsctld/policy.d/ana.toml", "[[rule]]\nusers = [\"ana\"]\nrole = \"deployer\"\nprojects = [\"site\"]\n")
+	m.must(t, "systemctl", "reload", "tvsctld")
+	if r := as("ana", "tvsctl rollout webapp --image tvs-entry"); r.code != ipc.ExitForbidden {
+		t.Errorf("a deployer may give the service an image of another repository: %s", r)
+	}
+	if r := as("ana", "tvsctl rollout webapp --image app:next"); r.code != 0 {
+		t.Errorf("a deployer may not choose the tag: %s", r)
 	}
 	r := as("rui", "tvsctl status")
 	if first, _, _ := strings.Cut(r.err, "\n"); r.code != ipc.ExitForbidden || !strings.Contains(first, "neither root nor in group tvs") {
@@ -172,7 +183,7 @@ func TestWhoMayUseIt(t *testing.T) {
 	}
 	var o []ipc.Operation
 	m.ask(t, &o, "ops")
-	if len(o) != 1 || o[0].User != "ana" {
-		t.Errorf("the operation is not ana's: %+v", o)
+	if len(o) != 2 || o[0].User != "ana" || o[1].User != "ana" {
+		t.Errorf("the operations are not ana's: %+v", o)
 	}
 }

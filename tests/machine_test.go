@@ -47,8 +47,11 @@ type machine struct {
 
 // boot starts a machine with the built programs and the sources of their
 // installation in /srv/tvs.
-func boot(name string) (*machine, error) {
-	if output, err := exec.Command("./testhost", "boot", name).CombinedOutput(); err != nil {
+func boot(name string) (*machine, error) { return bootSuite(name, "trixie") }
+
+// bootSuite does so with another Debian: bookworm.
+func bootSuite(name, suite string) (*machine, error) {
+	if output, err := exec.Command("./testhost", "boot", name, suite).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("testhost boot %s: %v\n%s", name, err, output)
 	}
 	root, err := exec.Command("./testhost", "root", name).Output()
@@ -60,7 +63,7 @@ func boot(name string) (*machine, error) {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{"bin", "units", "scripts", "policy", "examples"} {
+	for _, dir := range []string{"bin", "units", "scripts", "policy", "examples", "docs"} {
 		if output, err := exec.Command("cp", "-r", filepath.Join("..", dir), target).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("%v\n%s", err, output)
 		}

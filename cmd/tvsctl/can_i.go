@@ -52,7 +52,7 @@ That the target exists is not looked at. The exit status is 77 when you may not.
 			if replicas > 0 {
 				query.Set("replicas", strconv.Itoa(replicas))
 			}
-			var decision ipc.Decision
+			var decision ipc.Verdict
 			if err := a.client().Get(cmd.Context(), "/can-i?"+query.Encode(), &decision); err != nil {
 				return err
 			}
@@ -68,7 +68,7 @@ That the target exists is not looked at. The exit status is 77 when you may not.
 	return cmd
 }
 
-func writeDecision(w io.Writer, verb, target string, d *ipc.Decision) {
+func writeDecision(w io.Writer, verb, target string, d *ipc.Verdict) {
 	answer := "no"
 	if d.Allowed {
 		answer = "yes"

@@ -22,6 +22,7 @@ import (
 type fake struct {
 	socket string
 	routes map[string]any
+	any    func(http.ResponseWriter, *http.Request) // answers what is not in routes; may be nil
 
 	mu       sync.Mutex
 	requests []string // METHOD path body
@@ -55,6 +56,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.requests = append(f.requests, strings.TrimSpace(key+" "+string(body)))
 	answer, ok := f.routes[key]
 	f.mu.Unlock()
+	if !ok && f.any != nil {
+		f.any(w, r)
+		return
+	}
 	if !ok {
 		answer = &ipc.Error{Code: ipc.CodeUnknownRoute, Message: "no route " + key}
 	}

@@ -127,11 +127,11 @@ func (t *table) paint(column int, text string) string {
 func paint(text string) string {
 	word, _, _ := strings.Cut(text, " ")
 	switch word {
-	case "up", "running", "active", "healthy", "succeeded", "done":
+	case "up", "running", "active", "healthy", "succeeded", "done", "allow", "ok":
 		return "\x1b[32m" + text + "\x1b[0m"
-	case "degraded", "starting", "restarting", "created", "queued", "reloading", "activating", "paused":
+	case "degraded", "starting", "restarting", "created", "queued", "reloading", "activating", "paused", "warning":
 		return "\x1b[33m" + text + "\x1b[0m"
-	case "stopped", "exited", "dead", "unhealthy", "failed", "failed:":
+	case "stopped", "exited", "dead", "unhealthy", "failed", "failed:", "deny", "refused", "problem":
 		return "\x1b[31m" + text + "\x1b[0m"
 	}
 	return text

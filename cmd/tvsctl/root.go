@@ -16,6 +16,7 @@ import (
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.statusCommand(),
+		a.inspectCommand(),
 		a.projectsCommand(),
 		a.scaleCommand(),
 		a.incCommand(),
@@ -26,6 +27,8 @@ func (a *app) commands() []*cobra.Command {
 		a.rolloutCommand(),
 		a.rollbackCommand(),
 		a.restartCommand(),
+		a.limitCommand(),
+		a.execCommand(),
 		a.planCommand(),
 		a.upCommand(),
 		a.downCommand(),
@@ -35,6 +38,9 @@ func (a *app) commands() []*cobra.Command {
 		a.unitCommand(),
 		a.opsCommand(),
 		a.eventsCommand(),
+		a.logsCommand(),
+		a.auditCommand(),
+		a.doctorCommand(),
 		a.whoamiCommand(),
 		a.canICommand(),
 		a.versionCommand(),
@@ -50,7 +56,7 @@ func (a *app) root() *cobra.Command {
 the services of docker compose projects, and shows how they are.
 
 Exit statuses: 0 done or up, 1 failure, 2 usage, 3 stopped, 4 no such project,
-service or operation, 5 not scalable, 6 count out of range, 7 conflict, 8 a replica
+service, operation or unit, 5 not scalable, 6 count out of range, 7 conflict, 8 a replica
 did not become ready, 9 nginx, 10 degraded, 11 Docker, 12 docker compose, 13 the
 daemon's state, 69 the daemon is not reachable, 77 permission denied.`,
 		Example: `  tvsctl status

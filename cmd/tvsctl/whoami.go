@@ -84,5 +84,8 @@ func limitsOf(g ipc.Grant) string {
 	if len(g.Images) > 0 {
 		parts = append(parts, "images "+strings.Join(g.Images, " "))
 	}
+	if g.Sockets {
+		parts = append(parts, "sockets")
+	}
 	return strings.Join(parts, ", ")
 }

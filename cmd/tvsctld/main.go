@@ -30,16 +30,25 @@ const (
 
 func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
 
+// subcommands are what tvsctld does besides being the daemon: policy is for people, the
+// others are what units of their own run as root, for a daemon that may not.
+var subcommands = map[string]func(args []string, stdout, stderr io.Writer) int{
+	"policy":      policyCommand,
+	"polkit-rule": writePolkitRule,
+	"unit-file": func(args []string, stdout, stderr io.Writer) int {
+		return unitFile(args, systemd.UnitFileList, stdout, stderr)
+	},
+	"look":   helper(lookInto),
+	"hangup": helper(hangUp),
+}
+
 func run(args []string, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "unit-file" {
-		return unitFile(args[1:], systemd.UnitFileList, os.Stdout, stderr)
+	if len(args) > 0 && subcommands[args[0]] != nil {
+		return subcommands[args[0]](args[1:], os.Stdout, stderr)
 	}
 	// First of all: a reload that comes early must not end the program.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	if len(args) > 0 && args[0] == "polkit-rule" {
-		return writePolkitRule(args[1:], stderr)
-	}
 	flags := flag.NewFlagSet("tvsctld", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "", "serve on a socket at `PATH`, without systemd (for development)")
@@ -57,9 +66,6 @@ func run(args []string, stderr io.Writer) int {
 	if *printVersion {
 		fmt.Println("tvsctld", version)
 		return 0
-	}
-	if flags.Arg(0) == "policy" {
-		return policyCommand(flags.Args()[1:], os.Stdout, stderr)
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "tvsctld: unexpected argument %q; see tvsctld -help\n", flags.Arg(0))
@@ -80,7 +86,7 @@ func run(args []string, stderr io.Writer) int {
 func configured(flags *flag.FlagSet, config *daemon.Config) {
 	flags.StringVar(&config.ProjectDir, "projects", "/etc/tvsctld/projects", "read the projects' NAME.toml from `DIR`")
 	flags.StringVar(&config.PolicyFile, "policy", policy.File, "read who may do what from `FILE`")
-	flags.StringVar(&config.PolicyDir, "policy-dir", policy.DropIns, "and from *.toml in `DIR`")
+	flags.StringVar(&config.PolicyDir, "policies", policy.DropIns, "and from *.toml in `DIR`")
 	flags.StringVar(&config.File, "config", "/etc/tvsctld/tvsctld.toml", "read the daemon's own configuration from `FILE`")
 }
 

@@ -28,7 +28,7 @@ func TestPolicyCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const bad = "bad.toml:2:1: unknown key \"user\": the keys of a rule are name, users, groups, role, effect, verbs, projects, services, units, images, max_replicas and rate\n" +
+	const bad = "bad.toml:2:1: unknown key \"user\": the keys of a rule are name, users, groups, role, effect, verbs, projects, services, units, images, sockets, max_replicas and rate\n" +
 		"bad.toml:4:8: there is no role \"boss\": the roles are viewer, operator, deployer and admin\n"
 	for _, c := range []struct {
 		args           string

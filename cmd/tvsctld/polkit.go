@@ -15,7 +15,7 @@ import (
 
 // writePolkitRule is the subcommand that tvsctld-polkit.service runs as root, which
 // can neither read nor write polkit's rules.
-func writePolkitRule(args []string, stderr io.Writer) int {
+func writePolkitRule(args []string, _, stderr io.Writer) int {
 	flags := flag.NewFlagSet("tvsctld polkit-rule", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	rule := flags.String("rule", "/etc/polkit-1/rules.d/60-tvsctld.rules", "write the rule to `FILE`, unless that says so already")
@@ -29,9 +29,11 @@ func writePolkitRule(args []string, stderr io.Writer) int {
 	for _, err := range problems {
 		fmt.Fprintf(stderr, "tvsctld: %v\n", err)
 	}
-	if err := replace(*rule, text); err != nil {
-		fmt.Fprintf(stderr, "tvsctld: cannot write the polkit rule: %v\n", err)
-		return exitFailure
+	for _, path := range []string{*rule, daemon.PolkitCopy} {
+		if err := replace(path, text); err != nil {
+			fmt.Fprintf(stderr, "tvsctld: cannot write the polkit rule: %v\n", err)
+			return exitFailure
+		}
 	}
 	return 0
 }

@@ -32,6 +32,8 @@ type Container struct {
 	Started        time.Time
 	Finished       time.Time
 	Logs           string
+
+	entries []entry
 }
 
 // Engine is the fake. Its hooks are set before it is used.
@@ -42,6 +44,8 @@ type Engine struct {
 	OnStart func(*Container)
 	// OnExec answers an exec whose input has ended: what it writes and its exit status.
 	OnExec func(c *Container, argv []string, input string) (output string, status int)
+	// Info is what it says of its host. Change it before the engine is used.
+	Info map[string]any
 
 	t      testing.TB
 	socket string
@@ -59,6 +63,7 @@ type Engine struct {
 	followers  map[chan []byte]bool
 	number     int
 	cleared    []string
+	happened   chan struct{} // closed when something has
 }
 
 type fault struct {
@@ -77,6 +82,7 @@ func Start(t testing.TB, api string) *Engine {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	e := &Engine{t: t, api: api, socket: filepath.Join(dir, "s"), Images: map[string]string{"web": "sha256:web"},
+		Info:     map[string]any{"NCPU": 4, "DockerRootDir": "/", "MemTotal": 8 << 30, "MemoryLimit": true, "SwapLimit": true, "CpuCfsQuota": true, "PidsLimit": true, "CgroupVersion": "1"},
 		defaults: map[string]map[string]any{}, faults: map[string]fault{}, before: map[string]func(){}, execs: map[string]*exec{}, followers: map[chan []byte]bool{}}
 	e.Up()
 	t.Cleanup(e.Down)
@@ -248,6 +254,7 @@ func (e *Engine) tell(c *Container, action string) {
 	for follower := range e.followers {
 		follower <- message
 	}
+	e.wake()
 }
 
 func (e *Engine) describe(c *Container) map[string]any {

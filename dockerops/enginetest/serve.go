@@ -12,9 +12,10 @@ import (
 )
 
 type exec struct {
-	container *Container
-	argv      []string
-	status    int
+	container  *Container
+	argv       []string
+	stdin, tty bool
+	status     int
 }
 
 var versionPrefix = regexp.MustCompile(`^/v1\.\d+`)
@@ -29,6 +30,10 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 		if e.enter(w, "inspect version") {
 			reply(w, http.StatusOK, map[string]any{"Version": "99.0", "ApiVersion": e.api})
 		}
+	case path == "/info":
+		if e.enter(w, "inspect info") {
+			reply(w, http.StatusOK, e.Info)
+		}
 	case path == "/events":
 		e.events(w, r)
 	case path == "/containers/json":
@@ -41,7 +46,13 @@ func (e *Engine) serve(w http.ResponseWriter, r *http.Request) {
 		e.connect(w, r, parts[1])
 	case parts[0] == "exec" && len(parts) == 3:
 		_, _ = io.Copy(io.Discard, r.Body)
+		if parts[2] == "resize" {
+			e.enter(w, "resize "+r.FormValue("h")+"x"+r.FormValue("w"))
+			return
+		}
 		e.exec(w, parts[1], parts[2])
+	case parts[0] == "containers" && len(parts) == 3 && parts[2] == "logs" && r.FormValue("timestamps") == "1":
+		e.readLogs(w, r, parts[1])
 	case parts[0] == "containers" && len(parts) == 3:
 		e.act(w, r, parts[1], parts[2])
 	case parts[0] == "containers" && r.Method == http.MethodDelete:
@@ -194,14 +205,19 @@ func (e *Engine) act(w http.ResponseWriter, r *http.Request, id, verb string) {
 		w.Header().Set("Content-Type", "application/vnd.docker.raw-stream")
 		_, _ = w.Write(frame(c.Logs))
 	case "exec":
-		var body struct{ Cmd []string }
+		var body struct {
+			Cmd              []string
+			AttachStdin, Tty bool
+		}
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			refuse(w, http.StatusBadRequest, err.Error())
 			return
 		}
 		id := e.newID()
-		e.execs[id] = &exec{container: c, argv: body.Cmd}
+		e.execs[id] = &exec{container: c, argv: body.Cmd, stdin: body.AttachStdin, tty: body.Tty}
 		reply(w, http.StatusCreated, map[string]any{"Id": id})
+	case "update":
+		e.update(w, r, c)
 	default:
 		refuse(w, http.StatusNotImplemented, "the fake engine cannot "+verb)
 	}
@@ -229,9 +245,11 @@ func (e *Engine) exec(w http.ResponseWriter, id, verb string) {
 	}
 	defer conn.Close()
 	_, _ = fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-	input, err := io.ReadAll(buffered)
-	if err != nil {
-		return // the client has gone
+	var input []byte
+	if x.stdin {
+		if input, err = io.ReadAll(buffered); err != nil {
+			return // the client has gone
+		}
 	}
 	output := ""
 	if e.OnExec != nil {
@@ -240,6 +258,10 @@ func (e *Engine) exec(w http.ResponseWriter, id, verb string) {
 	e.mu.Lock()
 	x.status = status
 	e.mu.Unlock()
+	if x.tty {
+		_, _ = io.WriteString(conn, output)
+		return
+	}
 	_, _ = conn.Write(frame(output))
 }
 

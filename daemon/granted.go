@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"tvsctl/policy"
+)
+
+// granted is what was decided on one request, for the record of what it leads to.
+type granted struct {
+	mu     sync.Mutex
+	fields fields
+	// most is the least bound on the number of replicas of the rules that allowed it; 0: none.
+	most   int
+	denied bool // which is in the journal already
+}
+
+type grantedKey struct{}
+
+func withGranted(ctx context.Context) context.Context {
+	return context.WithValue(ctx, grantedKey{}, &granted{})
+}
+
+// asked returns what was decided on the request that the context is of, nil when nothing was.
+func asked(ctx context.Context) (audit fields, most int) {
+	g, _ := ctx.Value(grantedKey{}).(*granted)
+	if g == nil {
+		return nil, 0
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.fields), g.most
+}
+
+func denied(ctx context.Context) bool {
+	g, _ := ctx.Value(grantedKey{}).(*granted)
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.denied
+}
+
+// grant notes that requests are allowed. What changes something is told in the journal
+// when it begins (launch); what an admin may look at, here.
+func (d *Daemon) grant(ctx context.Context, who peer, requests []policy.Request, decisions []policy.Decision) {
+	var targets, rules []string
+	most := 0
+	for i, q := range requests {
+		targets = append(targets, q.Target.String())
+		rules = append(rules, decisions[i].Rule)
+		if n := decisions[i].MaxReplicas; n > 0 && (most == 0 || n < most) {
+			most = n
+		}
+	}
+	f := d.auditFields(who, requests[0])
+	f["TVS_DECISION"], f["TVS_TARGET"], f["TVS_RULE"] = "allow", strings.Join(targets, " "), strings.Join(rules, " ")
+	if g, _ := ctx.Value(grantedKey{}).(*granted); g != nil {
+		g.mu.Lock()
+		g.fields, g.most = f, most
+		g.mu.Unlock()
+	}
+	if info, known := requests[0].Verb.Info(); known && info.Role == policy.Admin && !info.Changes {
+		d.log.notice(eventAllowed, fmt.Sprintf("Allowed %s to %s %s by rule %s.", who.name(), requests[0].Verb, f["TVS_TARGET"], f["TVS_RULE"]), f)
+	}
+}
+
+// auditFields say who asks for what.
+func (d *Daemon) auditFields(who peer, q policy.Request) fields {
+	f := fields{"TVS_VERB": string(q.Verb), "TVS_TARGET": q.Target.String(), "TVS_POLICY": d.policy().Hash(),
+		"TVS_USER": who.name()}
+	if q.Target.Project != "" {
+		f["TVS_PROJECT"] = q.Target.Project
+	}
+	if q.Target.Unit != "" {
+		f["TVS_UNIT"] = q.Target.Unit
+	}
+	if who.itself {
+		return f
+	}
+	var gids []string
+	for _, gid := range who.gids() {
+		gids = append(gids, strconv.FormatUint(uint64(gid), 10))
+	}
+	f["TVS_UID"], f["TVS_PID"], f["TVS_GIDS"] = strconv.FormatUint(uint64(who.UID), 10), strconv.Itoa(int(who.PID)), strings.Join(gids, " ")
+	if login := loginUID(who.PID); login != "" {
+		f["TVS_LOGINUID"] = login
+	}
+	return f
+}
+
+// loginUID is the user who logged in, whatever the process has become by su or sudo; ""
+// where nobody did. By now another process may have the pid: it is for the record only.
+func loginUID(pid int32) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/loginuid", pid))
+	const unset = "4294967295"
+	if login := strings.TrimSpace(string(text)); err == nil && login != unset {
+		return login
+	}
+	return ""
+}
