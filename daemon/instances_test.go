@@ -188,6 +188,15 @@ func TestInstancesRefuse(t *testing.T) {
 			t.Errorf("%s: %v", c.verb, err)
 		}
 	}
+	zero := int64(1 << 28)
+	for verb, err := range map[string]error{
+		"inspect": s.Get(t.Context(), ipc.ProjectPath("shop", "services/web/inspect"), nil),
+		"limit":   s.Post(t.Context(), ipc.ProjectPath("shop", "limit"), ipc.LimitRequest{Service: "web", Memory: &zero}, nil),
+	} {
+		if refusal := describeError(err); refusal.Code != ipc.CodeNotScalable || refusal.Message != "cannot "+verb+" web: its replicas are units of systemd, not containers" {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
 	if n := len(s.Calls()); n != before {
 		t.Errorf("it did something: %q", s.Calls()[before:])
 	}
@@ -272,6 +281,32 @@ func TestInstanceProblems(t *testing.T) {
 	var started ipc.Operation
 	if started = other.do(t, "scale", webTo(1)); started.Error == nil || started.Error.Code != ipc.CodeUnknownUnit {
 		t.Errorf("%+v", started)
+	}
+}
+
+// The doctor finds of a project of units what is wrong with these.
+func TestDoctorOfInstances(t *testing.T) {
+	s := newInstanceStack(t, "notify").run(t)
+	s.do(t, "scale", webTo(2))
+	findings := func() string {
+		var all []ipc.Finding
+		if err := s.Get(t.Context(), "/doctor", &all); err != nil {
+			t.Fatal(err)
+		}
+		var list []string
+		for _, f := range all {
+			if f.State != ipc.FindingOK && (f.Check == "labels" || f.Check == "replicas" || f.Check == "upstreams" || f.Check == "docker") {
+				list = append(list, f.Check+": "+f.Text+" → "+f.Remedy)
+			}
+		}
+		return strings.Join(list, "\n")
+	}
+	if got := findings(); got != "" {
+		t.Errorf("on a healthy host: %s", got)
+	}
+	s.Set("app@25001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead"})
+	if got := findings(); got != "replicas: project shop: service web: drift: 2 desired, but somebody else made it 1 → tvsctl scale web N settles it" {
+		t.Errorf("drift: %s", got)
 	}
 }
 

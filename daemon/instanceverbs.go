@@ -30,6 +30,16 @@ func newBases(p *dockerops.Project, names []string, request ipc.ResetRequest) (m
 	return bases, nil
 }
 
+// notContainers refuses what only containers have.
+func notContainers(verb string, s *dockerops.Service) error {
+	unit := s.Units.Unit
+	if s.Units.Base > 0 {
+		unit = s.Units.Name(s.Units.Base)
+	}
+	hint := map[string]string{"inspect": "tvsctl unit status " + unit, "limit": "as root: systemctl edit " + s.Units.Unit + ", with MemoryMax= and CPUQuota="}[verb]
+	return &dockerops.RefusedError{Verb: verb, Reason: dockerops.NotScalable, Service: s.Name, Text: "its replicas are units of systemd, not containers", Hint: hint}
+}
+
 // roomFor refuses instances on ports that a service's may not have.
 func roomFor(s *dockerops.Service, base, count int) error {
 	if s.Units == nil {
