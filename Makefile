@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 DEB := $(addprefix debian/,preinst postinst prerm postrm)
 SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run $(addprefix packaging/,build version $(DEB)) \
-	examples/tvs/offline.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
+	examples/tvs/offline.sh examples/tvsapp-units/install.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
 
 .PHONY: help build examples test check lint bench demo install deb docs clean
 

@@ -184,6 +184,9 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		o.begun = true
 	}
 	if err := s.apply(ctx, p, plan, o); err != nil {
+		if want.restart != nil && ctx.Err() != nil {
+			err = errors.Join(err, s.endRestart(context.WithoutCancel(ctx), o, want))
+		}
 		return "", takenBack(plan, err)
 	}
 	if !plan.Empty() {

@@ -16,6 +16,8 @@ import (
 func checkDocker(ctx context.Context, d *Daemon, r *report) {
 	info, err := d.engine.Info(ctx)
 	switch {
+	case err != nil && d.needsNoDocker(ctx):
+		r.ok("there is no Docker, and no project that needs it")
 	case err != nil:
 		r.wrong("as root: systemctl start docker; see journalctl -u docker", "%v", err)
 	case !info.Enough:
@@ -25,8 +27,11 @@ func checkDocker(ctx context.Context, d *Daemon, r *report) {
 	}
 }
 
-func checkCompose(ctx context.Context, _ *Daemon, r *report) {
+func checkCompose(ctx context.Context, d *Daemon, r *report) {
 	version, err := dockerops.ComposeVersion(ctx)
+	if err != nil && d.needsNoDocker(ctx) {
+		return
+	}
 	if err != nil {
 		r.wrong("apt install docker-compose (Debian) or docker-compose-plugin (Docker's own packages)", "%v: tvsctl up, down, override and rollouts need it", err)
 		return

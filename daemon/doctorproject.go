@@ -3,11 +3,9 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -104,6 +102,9 @@ func (d *Daemon) examine(ctx context.Context, name string) (*patient, error) {
 // checkLabels finds labels that are none, or mean nothing.
 func checkLabels(_ context.Context, x *patient, r *report) {
 	const mend = "mend the label in the compose file, then docker compose up -d"
+	if x.p.OfUnits() {
+		return // it has none; its file is looked at with the others, and its units with the replicas
+	}
 	for i := range x.p.Services {
 		s := &x.p.Services[i]
 		for _, problem := range s.Settings.Problems {
@@ -239,8 +240,8 @@ func (x *patient) addresses(b *balancer, backend dockerops.Backend) []string {
 	var list []string
 	if s := x.p.Service(backend.Service); s != nil {
 		for _, replica := range slices.Concat(s.Replicas, s.Retired) {
-			if address := replica.Address(b.peers); address != "" && replica.Running() {
-				list = append(list, net.JoinHostPort(address, strconv.Itoa(backend.Port)))
+			if endpoint := replica.Endpoint(b.peers, backend.Port); endpoint != "" && replica.Running() {
+				list = append(list, endpoint)
 			}
 		}
 	}
@@ -260,7 +261,11 @@ func checkReplicas(ctx context.Context, x *patient, r *report) {
 		if service.Rollout != nil {
 			continue // which says for itself how far it is
 		}
+		if x.p.OfUnits() {
+			instanceFindings(service, r)
+		}
 		count, asked := x.d.state.project(x.p.Name).Desired[service.Name]
+		asked = asked && !x.p.OfUnits()
 		if asked && count != len(service.Replicas) {
 			r.wrong(fmt.Sprintf("tvsctl scale -p %s %s %d, or another number", x.p.Name, service.Name, count),
 				"drift: %d %s of %s, where %d are desired", len(service.Replicas), plural(len(service.Replicas), "replica"), service.Name, count)

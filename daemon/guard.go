@@ -57,7 +57,7 @@ func (d *Daemon) guard(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && len(files.units) > 0 && d.withoutDocker(ctx) {
+		if err != nil && d.needsNoDocker(ctx) {
 			d.setDocker(nil)
 		} else {
 			d.setDocker(err)

@@ -73,6 +73,9 @@ func (d *Daemon) replicas(ctx context.Context, project, verb, service string, nu
 		return nil, nil, d.named(ctx, p, &dockerops.RefusedError{Verb: verb, Reason: dockerops.UnknownService, Service: service,
 			Text: fmt.Sprintf("project %s has no such service", p.Name)})
 	}
+	if s.Units != nil {
+		return nil, nil, notContainers(verb, s)
+	}
 	if number == 0 {
 		if len(s.Replicas) == 0 {
 			return nil, nil, &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("cannot %s %s: it has no replica", verb, service),

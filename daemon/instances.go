@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -84,6 +85,7 @@ func (u *unitService) check(name string) (err error) {
 	if u.readyTimeout, err = readSpan(u.ReadyTimeout, defaultUnitReady); err != nil {
 		return fmt.Errorf("services.%s.ready_timeout: %v", name, err)
 	}
+	u.readyTimeout = cmp.Or(u.readyTimeout, defaultUnitReady)
 	return nil
 }
 
@@ -212,7 +214,8 @@ func (d *Daemon) observeUnits(ctx context.Context, name string, c projectConfig,
 // instances looks at those of a service that are desired, and at those that run beside
 // them. What systemd has not in memory does not run.
 func (d *Daemon) instances(ctx context.Context, s *dockerops.Service, u *unitService, listed []systemd.Listed, desired int) (replicas []dockerops.Replica, problems []string, err error) {
-	loaded := map[int]*systemd.Unit{}
+	// The first one is looked at in any case: it tells whether the template is there.
+	loaded := map[int]*systemd.Unit{s.Units.Base: nil}
 	for _, l := range listed {
 		if port := u.instance(l.ID); port != 0 {
 			loaded[port] = nil
@@ -243,13 +246,19 @@ func (d *Daemon) instances(ctx context.Context, s *dockerops.Service, u *unitSer
 			if found.FileState == "enabled" || found.FileState == "enabled-runtime" {
 				enabled = append(enabled, r.Name)
 			}
-			if found.LoadState != "loaded" && wanted {
+			switch {
+			case found.LoadState == "not-found" && port == s.Units.Base:
+				problems = append(problems, "there is no unit file "+u.Unit)
+			case found.LoadState != "loaded" && found.LoadState != "not-found" && wanted:
 				problems = append(problems, fmt.Sprintf("%s is %s", r.Name, found.LoadState))
 			}
 		}
 		if wanted || r.Running() || r.State == "restarting" {
 			replicas = append(replicas, r)
 		}
+	}
+	if problem := portProblem(u.BasePort, u.last()); problem != "" {
+		problems = append(problems, problem)
 	}
 	if len(enabled) > 0 {
 		problems = append(problems, fmt.Sprintf("systemd starts %s at boot, however many are desired: systemctl disable %[1]s, tvsctld starts those that are", strings.Join(enabled, " ")))

@@ -19,7 +19,7 @@ import (
 
 const shopFile = `[services.web]
 unit = "app@.service"
-base_port = 35000
+base_port = 25000
 database = "db.service"
 
 [nginx]
@@ -108,19 +108,19 @@ func TestInstances(t *testing.T) {
 	if o.Result != "web has 2 ready replicas" || steps(o)[0] != "start db.service" || s.Calls()[0] != "start db.service" {
 		t.Errorf("%+v\n%s", o, s.journal)
 	}
-	s.active(t, "app@35000.service", "app@35001.service", "db.service")
+	s.active(t, "app@25000.service", "app@25001.service", "db.service")
 	web := s.web(t)
-	if web.Ready != 2 || web.Desired != 2 || web.Replicas[1].Number != 35001 || web.Replicas[1].Address != "127.0.0.1:35001" || web.Replicas[1].ID != "app@35001.service" || len(web.Problems) > 0 {
+	if web.Ready != 2 || web.Desired != 2 || web.Replicas[1].Number != 25001 || web.Replicas[1].Address != "127.0.0.1:25001" || web.Replicas[1].ID != "app@25001.service" || len(web.Problems) > 0 {
 		t.Errorf("%+v", web)
 	}
 	if o := s.do(t, "adjust", ipc.AdjustRequest{By: 1}); o.Result != "web has 3 ready replicas" {
 		t.Errorf("%+v", o)
 	}
 	o = s.do(t, "scale", webTo(1))
-	if got := fmt.Sprint(steps(o)); got != "[publish to nginx drain requests in flight stop app@35002.service stop app@35001.service]" {
+	if got := fmt.Sprint(steps(o)); got != "[publish to nginx drain requests in flight stop app@25002.service stop app@25001.service]" {
 		t.Errorf("steps %s", got)
 	}
-	s.active(t, "app@35000.service", "db.service")
+	s.active(t, "app@25000.service", "db.service")
 	if o := s.do(t, "stop", ipc.StopRequest{Dependencies: true}); o.Result != "web has 1 stopped replica" {
 		t.Errorf("%+v", o)
 	}
@@ -129,14 +129,14 @@ func TestInstances(t *testing.T) {
 		t.Errorf("stopped as asked for, and problems %q", problems)
 	}
 	s.do(t, "start", ipc.StartRequest{})
-	s.active(t, "app@35000.service", "db.service")
+	s.active(t, "app@25000.service", "db.service")
 
 	// The first port can be another one, within the range of the file.
-	s.do(t, "reset", ipc.ResetRequest{Count: 2, Base: 35004})
+	s.do(t, "reset", ipc.ResetRequest{Count: 2, Base: 25004})
 	s.active(t, "db.service")
 	s.do(t, "start", ipc.StartRequest{})
-	s.active(t, "app@35004.service", "app@35005.service", "db.service")
-	for base, count := range map[int]int{35015: 2, 34999: 1, 36000: 1} {
+	s.active(t, "app@25004.service", "app@25005.service", "db.service")
+	for base, count := range map[int]int{25015: 2, 24999: 1, 26000: 1} {
 		err := s.Post(t.Context(), ipc.ProjectPath("shop", "reset"), ipc.ResetRequest{Count: count, Base: base}, nil)
 		if describeError(err).Code != ipc.CodeOutOfRange {
 			t.Errorf("reset %d %d: %v", count, base, err)
@@ -144,15 +144,15 @@ func TestInstances(t *testing.T) {
 	}
 	s.do(t, "reset", ipc.ResetRequest{Count: 1})
 	s.do(t, "start", ipc.StartRequest{})
-	s.active(t, "app@35000.service", "db.service")
+	s.active(t, "app@25000.service", "db.service")
 
 	o = s.do(t, "restart", ipc.RestartRequest{Service: "web"})
-	want := "[start app@35001.service wait until app@35001.service is ready take app@35000.service out of nginx drain requests in flight " +
-		"stop app@35000.service start app@35000.service wait until app@35000.service is ready take app@35001.service out of nginx drain requests in flight stop app@35001.service]"
+	want := "[start app@25001.service wait until app@25001.service is ready take app@25000.service out of nginx drain requests in flight " +
+		"stop app@25000.service start app@25000.service wait until app@25000.service is ready take app@25001.service out of nginx drain requests in flight stop app@25001.service]"
 	if got := fmt.Sprint(steps(o)); got != want || o.State != ipc.OperationSucceeded {
 		t.Errorf("restart: %s %+v", got, o.Error)
 	}
-	s.active(t, "app@35000.service", "db.service")
+	s.active(t, "app@25000.service", "db.service")
 	var list []ipc.ProjectSummary
 	if strings.Contains(s.journal.String(), "Docker") {
 		t.Errorf("it misses Docker: %s", s.journal)
@@ -188,6 +188,15 @@ func TestInstancesRefuse(t *testing.T) {
 			t.Errorf("%s: %v", c.verb, err)
 		}
 	}
+	zero := int64(1 << 28)
+	for verb, err := range map[string]error{
+		"inspect": s.Get(t.Context(), ipc.ProjectPath("shop", "services/web/inspect"), nil),
+		"limit":   s.Post(t.Context(), ipc.ProjectPath("shop", "limit"), ipc.LimitRequest{Service: "web", Memory: &zero}, nil),
+	} {
+		if refusal := describeError(err); refusal.Code != ipc.CodeNotScalable || refusal.Message != "cannot "+verb+" web: its replicas are units of systemd, not containers" {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
 	if n := len(s.Calls()); n != before {
 		t.Errorf("it did something: %q", s.Calls()[before:])
 	}
@@ -197,14 +206,14 @@ func TestInstancesRefuse(t *testing.T) {
 func TestInstanceFails(t *testing.T) {
 	s := newInstanceStack(t, "notify")
 	s.OnJob = func(verb, unit string) (map[string]any, string) {
-		if verb == "start" && unit == "app@35001.service" {
+		if verb == "start" && unit == "app@25001.service" {
 			return map[string]any{"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainCode": int32(1), "ExecMainStatus": int32(3)}, "failed"
 		}
 		return nil, "done"
 	}
 	s.run(t)
 	o := s.do(t, "scale", webTo(2))
-	if o.Error == nil || o.Error.Code != ipc.CodeNotReady || !strings.HasPrefix(o.Error.Message, "app@35001.service does not start: its process exited with status 3; what was started for this has been stopped again") {
+	if o.Error == nil || o.Error.Code != ipc.CodeNotReady || !strings.HasPrefix(o.Error.Message, "app@25001.service does not start: its process exited with status 3; what was started for this has been stopped again") {
 		t.Errorf("%+v", o.Error)
 	}
 	s.active(t)
@@ -213,25 +222,113 @@ func TestInstanceFails(t *testing.T) {
 	}
 }
 
+// A restart that is canceled leaves all running that ran.
+func TestCancelRestart(t *testing.T) {
+	s := newInstanceStack(t, "notify")
+	var begun sync.Once
+	stopping, on := make(chan struct{}), make(chan struct{})
+	s.OnJob = func(verb, unit string) (map[string]any, string) {
+		if verb == "stop" && unit == "app@25000.service" {
+			begun.Do(func() { close(stopping) })
+			<-on
+		}
+		return nil, "done"
+	}
+	s.run(t)
+	s.do(t, "scale", webTo(2))
+	var o ipc.Operation
+	if err := s.Post(t.Context(), ipc.ProjectPath("shop", "restart"), ipc.RestartRequest{Service: "web"}, &o); err != nil {
+		t.Fatal(err)
+	}
+	<-stopping
+	if err := s.Post(t.Context(), "/operations/"+o.ID+"/cancel", nil, nil); err != nil {
+		t.Error(err)
+	}
+	close(on)
+	until(t, "the operation ends", func() bool {
+		return s.Get(t.Context(), "/operations/"+o.ID, &o) == nil && o.State.Finished()
+	})
+	if o.Error == nil || o.Error.Code != ipc.CodeCanceled {
+		t.Errorf("%+v", o)
+	}
+	s.active(t, "app@25000.service", "app@25001.service", "db.service")
+	if calls := s.Calls(); slices.Contains(calls, "stop app@25001.service") {
+		t.Errorf("it went on: %q", calls)
+	}
+}
+
+// What is wrong with the units is a problem of the service.
+func TestInstanceProblems(t *testing.T) {
+	s := newInstanceStack(t, "notify")
+	s.File("app@25001.service", map[string]any{"LoadState": "masked"})
+	s.run(t)
+	s.do(t, "scale", webTo(1))
+	s.Set("app@25001.service", nil)
+	if err := s.d.state.update("shop", func(k *projectState) { k.Desired["web"] = 2 }); err != nil {
+		t.Fatal(err)
+	}
+	if problems := fmt.Sprint(s.web(t).Problems); !strings.Contains(problems, "app@25001.service is masked") {
+		t.Errorf("problems %s", problems)
+	}
+	other := newInstanceStack(t, "notify")
+	if err := os.WriteFile(filepath.Join(other.config.ProjectDir, "shop.toml"), []byte(strings.Replace(shopFile, "app@", "gone@", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	other.run(t)
+	if problems := fmt.Sprint(other.web(t).Problems); problems != "[there is no unit file gone@.service]" {
+		t.Errorf("problems %s", problems)
+	}
+	var started ipc.Operation
+	if started = other.do(t, "scale", webTo(1)); started.Error == nil || started.Error.Code != ipc.CodeUnknownUnit {
+		t.Errorf("%+v", started)
+	}
+}
+
+// The doctor finds of a project of units what is wrong with these.
+func TestDoctorOfInstances(t *testing.T) {
+	s := newInstanceStack(t, "notify").run(t)
+	s.do(t, "scale", webTo(2))
+	findings := func() string {
+		var all []ipc.Finding
+		if err := s.Get(t.Context(), "/doctor", &all); err != nil {
+			t.Fatal(err)
+		}
+		var list []string
+		for _, f := range all {
+			if f.State != ipc.FindingOK && (f.Check == "labels" || f.Check == "replicas" || f.Check == "upstreams" || f.Check == "docker") {
+				list = append(list, f.Check+": "+f.Text+" → "+f.Remedy)
+			}
+		}
+		return strings.Join(list, "\n")
+	}
+	if got := findings(); got != "" {
+		t.Errorf("on a healthy host: %s", got)
+	}
+	s.Set("app@25001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead"})
+	if got := findings(); got != "replicas: project shop: service web: drift: 2 desired, but somebody else made it 1 → tvsctl scale web N settles it" {
+		t.Errorf("drift: %s", got)
+	}
+}
+
 // What somebody does by hand is told and left so, until the next command.
 func TestInstanceDrift(t *testing.T) {
 	s := newInstanceStack(t, "notify").run(t)
 	s.do(t, "scale", webTo(2))
-	s.Set("app@35001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead", "InactiveEnterTimestamp": uint64(1)})
+	s.Set("app@25001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead", "InactiveEnterTimestamp": uint64(1)})
 	until(t, "the journal tells", func() bool {
 		return strings.Contains(s.journal.String(), "Somebody else made it 1 replica of web, where 2 are desired.")
 	})
 	if problems := fmt.Sprint(s.web(t).Problems); !strings.Contains(problems, "drift: 2 desired, but somebody else made it 1; tvsctl scale web N settles it") {
 		t.Errorf("problems %s", problems)
 	}
-	s.active(t, "app@35000.service", "db.service")
-	s.Set("app@35009.service", map[string]any{"ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"})
+	s.active(t, "app@25000.service", "db.service")
+	s.Set("app@25009.service", map[string]any{"ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"})
 	problems := fmt.Sprint(s.web(t).Problems)
-	if !strings.Contains(problems, "systemd starts app@35009.service at boot, however many are desired: systemctl disable app@35009.service") {
+	if !strings.Contains(problems, "systemd starts app@25009.service at boot, however many are desired: systemctl disable app@25009.service") {
 		t.Errorf("problems %s", problems)
 	}
 	s.do(t, "scale", webTo(2))
-	s.active(t, "app@35000.service", "app@35001.service", "db.service")
+	s.active(t, "app@25000.service", "app@25001.service", "db.service")
 }
 
 // Without Type=notify one is ready when its port is open.
@@ -268,7 +365,7 @@ func TestRestoreInstances(t *testing.T) {
 		stopped bool
 		want    []string
 	}{
-		{"after a boot", "an earlier one", false, []string{"app@35000.service", "app@35001.service", "db.service"}},
+		{"after a boot", "an earlier one", false, []string{"app@25000.service", "app@25001.service", "db.service"}},
 		{"what was stopped", "an earlier one", true, nil},
 		{"without a boot", bootID(), false, nil},
 	} {
@@ -335,14 +432,14 @@ func TestServicesConfig(t *testing.T) {
 	if err != nil || c.Services["web"].Max != 16 || c.Services["web"].drain != dockerops.DefaultDrain || c.Nginx.Unit != "nginx.service" || fmt.Sprint(c.Nginx.backends) != "[{web 0}]" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	for unit, want := range map[string]bool{"app@35000.service": true, "app@35015.service": true, "app@35016.service": false, "app@34999.service": false,
-		"app@035000.service": false, "app@x.service": false, "app.service": false, "db.service": true, "nginx.service": true, "other@35000.service": false} {
+	for unit, want := range map[string]bool{"app@25000.service": true, "app@25015.service": true, "app@25016.service": false, "app@24999.service": false,
+		"app@025000.service": false, "app@x.service": false, "app.service": false, "db.service": true, "nginx.service": true, "other@25000.service": false} {
 		if c.concerns(unit) != want {
 			t.Errorf("concerns(%s) = %v", unit, !want)
 		}
 	}
 	web := func(lines string) string {
-		return "[services.web]\nunit = \"app@.service\"\nbase_port = 35000\n" + lines
+		return "[services.web]\nunit = \"app@.service\"\nbase_port = 25000\n" + lines
 	}
 	for text, want := range map[string]string{
 		"[services.web]\nunit = \"app.service\"\nbase_port = 1":      `services.web.unit: "app.service" is not the name of a template`,
@@ -358,7 +455,7 @@ func TestServicesConfig(t *testing.T) {
 		web("ready_timeout = \"x\""):      `services.web.ready_timeout: "x" is not a duration`,
 		web("match = \"(\""):              "services.web.match",
 		web("image = \"x\""):              "unknown key services.web.image",
-		web("[services.api]\nunit = \"api@.service\"\nbase_port = 35015"): "services api and web have ports in common",
+		web("[services.api]\nunit = \"api@.service\"\nbase_port = 25015"): "services api and web have ports in common",
 		web("[nginx]\nbalances = \"web:80\""):                             `nginx.balances: there is no service "web:80"; the port is that of each instance`,
 		"directory = \"/srv\"\nfiles = [\"/srv/c.yaml\"]\n" + web(""):     "a project has compose files or services of units, not both",
 	} {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -27,6 +28,16 @@ func newBases(p *dockerops.Project, names []string, request ipc.ResetRequest) (m
 		bases[name] = cmp.Or(request.Base, p.Service(name).Units.First)
 	}
 	return bases, nil
+}
+
+// notContainers refuses what only containers have.
+func notContainers(verb string, s *dockerops.Service) error {
+	unit := s.Units.Unit
+	if s.Units.Base > 0 {
+		unit = s.Units.Name(s.Units.Base)
+	}
+	hint := map[string]string{"inspect": "tvsctl unit status " + unit, "limit": "as root: systemctl edit " + s.Units.Unit + ", with MemoryMax= and CPUQuota="}[verb]
+	return &dockerops.RefusedError{Verb: verb, Reason: dockerops.NotScalable, Service: s.Name, Text: "its replicas are units of systemd, not containers", Hint: hint}
 }
 
 // roomFor refuses instances on ports that a service's may not have.
@@ -70,4 +81,16 @@ func restartUnits(request ipc.RestartRequest) change {
 		return intent{request: dockerops.Request{Goals: map[string]dockerops.Goal{request.Service: {Count: count, Running: !kept.Stopped[request.Service]}}},
 			restart: &restarting{Service: request.Service, Before: time.Now()}, summary: "restart " + request.Service}, nil
 	}
+}
+
+// endRestart ends a restart that was canceled: what it has stopped runs again, and the
+// further instance goes.
+func (s *site) endRestart(ctx context.Context, o *operation, want intent) error {
+	p, _, err := s.d.observe(ctx, s.name)
+	if err != nil {
+		return err
+	}
+	service := want.restart.Service
+	none := time.Time{} // was started before that
+	return s.apply(ctx, p, dockerops.PlanRestart(p, service, want.request.Goals[service].Count, none, o.job.ran()), o)
 }

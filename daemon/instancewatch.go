@@ -113,6 +113,12 @@ func (d *Daemon) withoutDocker(ctx context.Context) bool {
 	return err == nil && docker.Missing()
 }
 
+// needsNoDocker reports whether the host has no Docker, and projects of units alone.
+func (d *Daemon) needsNoDocker(ctx context.Context) bool {
+	files := d.readDeclared()
+	return len(files.units) > 0 && len(files.hostNginx) == 0 && d.withoutDocker(ctx)
+}
+
 // bootID names the present life of the machine.
 func bootID() string {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

@@ -71,6 +71,9 @@ func (d *Daemon) planLimit(ctx context.Context, name string, request ipc.LimitRe
 	if err != nil {
 		return nil, nil, err
 	}
+	if s := p.Service(request.Service); s != nil && s.Units != nil {
+		return nil, nil, notContainers("limit", s)
+	}
 	host, err := d.engine.Host(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -43,7 +43,7 @@ type replicaLog struct {
 func (d *Daemon) tellLogs(ctx context.Context, request ipc.LogRequest, tell func(ipc.LogLine) error, flush func() error) error {
 	l := &logReader{d: d, ctx: ctx, request: request, began: time.Now(), merge: newMerge(request.Follow), replicas: map[string]*replicaLog{}}
 	for _, id := range request.Units {
-		l.merge.add(ctx, true, func(f *feed) { l.readUnit(f, id) }, nil)
+		l.merge.add(ctx, true, func(f *feed) { l.readUnit(f, ipc.LogLine{Name: id}, false) }, nil)
 	}
 	if request.Project != "" {
 		if request.Follow {
@@ -62,7 +62,7 @@ func (d *Daemon) tellLogs(ctx context.Context, request ipc.LogRequest, tell func
 // watch makes look have a value whenever something happens in the project.
 func (l *logReader) watch() (stop func()) {
 	l.look = make(chan struct{}, 1)
-	changed, stop := l.d.engine.Subscribe(l.request.Project)
+	changed, _, stop := l.d.site(l.request.Project).events(l.ctx)
 	go func() {
 		for {
 			select {
@@ -101,6 +101,13 @@ func (l *logReader) openReplicas(first bool) error {
 	for _, r := range list {
 		log, known := l.replicas[r.ID]
 		if known && (log.open || r.Started.Equal(log.started) && (log.failed || !r.Running())) {
+			continue
+		}
+		if p.OfUnits() {
+			log = &replicaLog{open: true}
+			l.replicas[r.ID] = log
+			of := ipc.LogLine{Name: r.Name, Service: r.service, Replica: r.Number}
+			l.merge.add(l.ctx, first, func(f *feed) { l.readUnit(f, of, !first) }, func() { log.open = false })
 			continue
 		}
 		options := dockerops.LogOptions{Follow: l.request.Follow, Tail: l.request.Tail, Since: l.request.Since, Until: l.request.Until}

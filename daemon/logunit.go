@@ -9,14 +9,20 @@ import (
 	"tvsctl/ipc"
 )
 
-// readUnit reads the journal of a unit.
-func (l *logReader) readUnit(f *feed, id string) {
+// readUnit reads the journal of a unit, which goes on over its lives. of says whose lines
+// they are; where late, the unit was not there when the reading began.
+func (l *logReader) readUnit(f *feed, of ipc.LogLine, late bool) {
+	id := of.Name
 	q := journalQuery{matches: []string{"-u", id}, fields: []string{"MESSAGE", "PRIORITY"},
 		since: l.request.Since, until: l.request.Until, lines: l.request.Tail}
+	if late {
+		q.since, q.lines = l.began, -1
+	}
 	line := func(e journalEntry) ipc.LogLine {
 		text := e["MESSAGE"]
 		// The head of an entry that is longer than any line, such as a stack dump.
-		line := ipc.LogLine{Time: e.time(), Name: id, Line: text[:min(len(text), dockerops.MaxLogLine)]}
+		line := of
+		line.Time, line.Line = e.time(), text[:min(len(text), dockerops.MaxLogLine)]
 		if n, err := strconv.Atoi(e["PRIORITY"]); err == nil {
 			line.Priority = &n
 		}
@@ -35,7 +41,8 @@ func (l *logReader) readUnit(f *feed, id string) {
 		err = readJournal(f.ctx, q, func(e journalEntry) bool { return f.put(line(e)) })
 	}
 	if err != nil && f.ctx.Err() == nil {
-		f.put(ipc.LogLine{Time: time.Now(), Name: id, Error: describeError(err)})
+		of.Time, of.Error = time.Now(), describeError(err)
+		f.put(of)
 	}
 }
 

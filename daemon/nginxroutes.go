@@ -73,6 +73,14 @@ func (s *site) reloadNginx(ctx context.Context, o *operation) (string, error) {
 	return fmt.Sprintf("%d nginx reloaded", len(running)), nil
 }
 
+// nginxHint says how a project gets an nginx that tvsctld manages.
+func nginxHint(p *dockerops.Project) string {
+	if p.OfUnits() {
+		return "give its file in /etc/tvsctld/projects an [nginx]"
+	}
+	return "put label tvs.nginx: SERVICE:PORT on its nginx"
+}
+
 // runningNginx returns the nginx of a project that run; that there is none is an error.
 func (d *Daemon) runningNginx(ctx context.Context, name string) ([]*balancer, error) {
 	p, host, err := d.withNginx(ctx, name)
@@ -100,7 +108,7 @@ func (d *Daemon) withNginx(ctx context.Context, name string) (*dockerops.Project
 	}
 	if len(p.Nginx()) == 0 && host == nil {
 		return nil, nil, &ipc.Error{Code: ipc.CodeNginx, Message: fmt.Sprintf("project %s has no nginx that tvsctl manages", name),
-			Hint: "put label tvs.nginx: SERVICE:PORT on its nginx"}
+			Hint: nginxHint(p)}
 	}
 	return p, host, nil
 }

@@ -32,7 +32,7 @@ func balanced(p *dockerops.Project, verb string) ([]string, error) {
 	}
 	if len(names) == 0 {
 		return nil, &ipc.Error{Code: ipc.CodeServiceRequired, Message: fmt.Sprintf("cannot %s: no nginx balances a service of project %s", verb, p.Name),
-			Hint: "put label tvs.nginx: SERVICE:PORT on its nginx"}
+			Hint: nginxHint(p)}
 	}
 	return names, nil
 }

@@ -124,11 +124,11 @@ type Rollout struct {
 	Failure   string `json:"failure,omitempty"` // why it goes back, and could not
 }
 
-// Replica is one container of a service.
+// Replica is one container of a service, or one instance of a template unit.
 type Replica struct {
 	Number   int       `json:"number"`
 	Name     string    `json:"name"`
-	ID       string    `json:"id"` // short, as docker ps prints it
+	ID       string    `json:"id"` // short, as docker ps prints it; a unit's name
 	Hostname string    `json:"hostname"`
 	Image    string    `json:"image"`
 	State    string    `json:"state"` // as Docker says: created, running, exited, …

@@ -60,6 +60,7 @@ func TestTemplateUnits(t *testing.T) {
 	t.Run("drift", func(t *testing.T) { instanceDrift(t, s) })
 	t.Run("stop and start", func(t *testing.T) { instancesStopped(t, s) })
 	t.Run("restart", func(t *testing.T) { instancesRestarted(t, s) })
+	t.Run("seen", func(t *testing.T) { instancesSeen(t, s) })
 	t.Run("not ready", func(t *testing.T) { instanceNotReady(t, s) })
 	t.Run("notify", func(t *testing.T) { instanceNotifies(t, s) })
 	t.Run("crash", func(t *testing.T) { instancesResumed(t, s) })
@@ -84,6 +85,9 @@ func instancesUnderLoad(t *testing.T, s *stack) {
 	s.tvsctl(t, "verify", "-n", "30")
 	if got := s.published(t); got != onPorts(35000, 35001, 35002) {
 		t.Errorf("nginx serves %s", got)
+	}
+	if problems := s.m.service(t, s.name, "webapp").Problems; len(problems) > 0 {
+		t.Errorf("problems %q", problems)
 	}
 	status := s.m.status(t, s.name)
 	if status.State != ipc.StateUp || status.Entry != "http://127.0.0.1:2025/" {
@@ -192,6 +196,32 @@ func instancesRestarted(t *testing.T, s *stack) {
 	}
 	if got := s.published(t); got != onPorts(35000, 35001, 35002) {
 		t.Errorf("nginx serves %s", got)
+	}
+}
+
+// instancesSeen: logs and doctor know units.
+func instancesSeen(t *testing.T, s *stack) {
+	out := s.tvsctl(t, "logs", "-n", "5", "webapp.35001")
+	if !strings.Contains(out, "listening on :35001") || strings.Contains(out, ":35000") {
+		t.Errorf("logs: %s", out)
+	}
+	if out := s.tvsctl(t, "logs"); !strings.Contains(out, "listening on :35000") || !strings.Contains(out, "listening on :35002") {
+		t.Errorf("logs: %s", out)
+	}
+	var findings []ipc.Finding
+	s.m.ask(t, &findings, "doctor")
+	seen := false
+	for _, f := range findings {
+		seen = seen || strings.Contains(f.Text, "project tvsapp")
+		if strings.Contains(f.Text, "tvsapp") && f.State != ipc.FindingOK {
+			t.Errorf("doctor: %s: %s → %s", f.Check, f.Text, f.Remedy)
+		}
+	}
+	if !seen {
+		t.Errorf("doctor does not look at the project: %+v", findings)
+	}
+	if r := s.m.tvsctl("-p", s.name, "exec", "webapp", "--", "true"); r.code != ipc.ExitNotScalable || !strings.Contains(r.err, "units of systemd, not containers") {
+		t.Errorf("%s", r)
 	}
 }
 

@@ -115,6 +115,10 @@ func TestIsReplica(t *testing.T) {
 			t.Errorf("%q: %v", said, got)
 		}
 	}
+	unit := ipc.Replica{Name: "app@35001.service", ID: "app@35001.service", Number: 35001, Address: "127.0.0.1:35001"}
+	if !isReplica(&unit, "35001") || isReplica(&unit, "35000") || isReplica(&replica, "8080") {
+		t.Error("an instance is named after its port, and a container is not")
+	}
 	if isReplica(&ipc.Replica{}, "") || isReplica(&ipc.Replica{}, "012345678") {
 		t.Error("a replica of which nothing is known matches")
 	}

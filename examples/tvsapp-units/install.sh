@@ -19,9 +19,11 @@ do_install() {
   install -D -m 755 -t "$programs" "$bin/webapp" "$bin/storage"
   install -m 644 -t "$units" "$here/tvsapp@.service" "$here/tvsapp-storage.service"
   install -D -m 644 "$here/tvsapp.tmpfiles" /etc/tmpfiles.d/tvsapp.conf
+  install -D -m 644 "$here/tvsapp.sysctl" /etc/sysctl.d/tvsapp.conf
   install -m 644 "$here/tvsapp.toml" /etc/tvsctld/projects/tvsapp.toml
   install -m 644 "$here/site.conf" /etc/nginx/conf.d/tvsapp.conf
   systemctl daemon-reload
+  sysctl -q -p /etc/sysctl.d/tvsapp.conf
   systemd-tmpfiles --create /etc/tmpfiles.d/tvsapp.conf
   # Which units tvsctld may start and stop is written where it is loaded.
   systemctl reload-or-restart tvsctld.service
@@ -33,7 +35,7 @@ do_install() {
 do_uninstall() {
   systemctl stop 'tvsapp@*.service' tvsapp-storage.service
   rm -rf /opt/isel/tvs/tvsapp "$units"/tvsapp@.service "$units"/tvsapp-storage.service \
-    /etc/tvsctld/projects/tvsapp.toml /etc/nginx/conf.d/tvsapp.conf /etc/tmpfiles.d/tvsapp.conf /run/tvs/upstreams/webapp.conf
+    /etc/tvsctld/projects/tvsapp.toml /etc/nginx/conf.d/tvsapp.conf /etc/tmpfiles.d/tvsapp.conf /etc/sysctl.d/tvsapp.conf /run/tvs/upstreams/webapp.conf
   systemctl daemon-reload
   systemctl reload-or-restart tvsctld.service
   systemctl try-reload-or-restart nginx.service
