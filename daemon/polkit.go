@@ -102,23 +102,25 @@ func addInstances(s *unitService, add func(unit string, verbs ...string), proble
 
 // The service is compared where polkit tells it, from 124 on.
 const polkitRule = `// Written by tvsctld at its start, from /etc/tvsctld. Changes here are lost.
-polkit.addRule(function (action, subject) {
+(function () {
   var units = %s;
   var files = %s;
-  if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== %s)
-    return polkit.Result.NOT_HANDLED;
-  if ("system_unit" in subject && subject.system_unit !== "tvsctld.service")
-    return polkit.Result.NOT_HANDLED;
-  var unit = action.lookup("unit"), verb = action.lookup("verb");
-  if (!Object.prototype.hasOwnProperty.call(units, unit) || units[unit].indexOf(verb) < 0)
-    return polkit.Result.NOT_HANDLED;
-  try {
-    polkit.spawn(["/usr/bin/test", "-f", files[unit]]);
-  } catch (gone) {
-    return polkit.Result.NOT_HANDLED;
-  }
-  return polkit.Result.YES;
-});
+  polkit.addRule(function (action, subject) {
+    if (action.id !== "org.freedesktop.systemd1.manage-units" || subject.user !== %s)
+      return polkit.Result.NOT_HANDLED;
+    if ("system_unit" in subject && subject.system_unit !== "tvsctld.service")
+      return polkit.Result.NOT_HANDLED;
+    var unit = action.lookup("unit"), verb = action.lookup("verb");
+    if (!Object.prototype.hasOwnProperty.call(units, unit) || units[unit].indexOf(verb) < 0)
+      return polkit.Result.NOT_HANDLED;
+    try {
+      polkit.spawn(["/usr/bin/test", "-f", files[unit]]);
+    } catch (gone) {
+      return polkit.Result.NOT_HANDLED;
+    }
+    return polkit.Result.YES;
+  });
+})();
 `
 
 // unitFile returns the file of a unit that can be listed. It must have one under its own

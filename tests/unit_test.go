@@ -41,7 +41,54 @@ func unitMachine(t *testing.T, name string) *machine {
 		writeFile(t, m, "/etc/systemd/system/"+unit+".service", text)
 	}
 	m.must(t, "systemctl", "daemon-reload")
+	m.configure(t, managedUnits())
 	return m
+}
+
+// jobKinds are what 200 jobs are of, and what is to come of them.
+var jobKinds = []struct {
+	unit, says string
+	code       int
+}{
+	{"job", "job@%d.service is active (exited)", 0},
+	{"job", "job@%d.service is active (exited)", 0},
+	{"exit", "cannot start exit@%d.service: its process exited with status 3", ipc.ExitFailure},
+	{"slow", "cannot start slow@%d.service: it was not ready within 2s", ipc.ExitFailure},
+	{"condition", "cannot start condition@%d.service: its condition ConditionPathExists=/nowhere/%[1]d is not met", ipc.ExitFailure},
+	{"needs", "cannot start needs@%d.service: exit@%[1]d.service, which it needs, failed: its process exited with status 3", ipc.ExitFailure},
+	{"short", "short@%d.service ran to its end", 0},
+	{"simple", "cannot start simple@%d.service: its process exited with status 3", ipc.ExitFailure},
+}
+
+// firstJobs are the numbers of the first of them, in each round.
+var firstJobs = []int{1000, 2000}
+
+const manyJobs = 200
+
+// managedUnits are the settings that let tvsctld manage the units of these tests.
+func managedUnits() string {
+	var b strings.Builder
+	b.WriteString("[units]\n")
+	allow := func(unit string) {
+		fmt.Fprintf(&b, "%q = [\"start\", \"stop\", \"restart\", \"reload\", \"reset-failed\"]\n", unit)
+	}
+	for _, unit := range []string{"nginx.service", "tvsctld.service", "dbus.service", "dbus.socket", "systemd-logind.service", "multi-user.target"} {
+		allow(unit)
+	}
+	for template := range unitFiles {
+		if !strings.HasSuffix(template, "@") {
+			continue
+		}
+		for n := range 40 {
+			allow(fmt.Sprintf("%s%d.service", template, n))
+		}
+	}
+	for _, first := range firstJobs {
+		for i := range manyJobs {
+			allow(fmt.Sprintf("%s@%d.service", jobKinds[i%len(jobKinds)].unit, first+i))
+		}
+	}
+	return b.String()
 }
 
 // TestUnits: what runs under systemd, on a machine of its own.
@@ -330,23 +377,10 @@ for i in $(seq 30); do us tvsctl unit status nginx; us systemctl status --no-pag
 // manyUnits: 200 jobs at once end each with its own result, also with the bus restarted in
 // the middle.
 func manyUnits(t *testing.T, m *machine) {
-	m.configure(t, "max_connections_per_user = 500\n")
-	kinds := []struct {
-		unit, says string
-		code       int
-	}{
-		{"job", "job@%d.service is active (exited)", 0},
-		{"job", "job@%d.service is active (exited)", 0},
-		{"exit", "cannot start exit@%d.service: its process exited with status 3", ipc.ExitFailure},
-		{"slow", "cannot start slow@%d.service: it was not ready within 2s", ipc.ExitFailure},
-		{"condition", "cannot start condition@%d.service: its condition ConditionPathExists=/nowhere/%[1]d is not met", ipc.ExitFailure},
-		{"needs", "cannot start needs@%d.service: exit@%[1]d.service, which it needs, failed: its process exited with status 3", ipc.ExitFailure},
-		{"short", "short@%d.service ran to its end", 0},
-		{"simple", "cannot start simple@%d.service: its process exited with status 3", ipc.ExitFailure},
-	}
-	const n = 200
+	m.configure(t, "max_connections_per_user = 500\n"+managedUnits())
+	kinds, n := jobKinds, manyJobs
 	for round, disturb := range []string{":", "systemctl restart dbus"} {
-		first := 1000 * (round + 1)
+		first := firstJobs[round]
 		var script strings.Builder
 		script.WriteString("rm -rf /root/u; mkdir /root/u; cd /root/u\n")
 		for i := range n {
@@ -384,7 +418,7 @@ func manyUnits(t *testing.T, m *machine) {
 		t.Logf("%d jobs with %q: %v; %d wrong; ended before it %s, after it %s", n, disturb, took.Round(10*time.Millisecond), wrong,
 			strings.TrimSpace(m.must(t, "cat", "/root/u/before")), strings.TrimSpace(m.must(t, "cat", "/root/u/after")))
 	}
-	m.must(t, "rm", "/etc/tvsctld/tvsctld.toml")
+	m.configure(t, managedUnits())
 }
 
 // unitIsolates: what it says that it would stop is what it stops; a no changes nothing.
