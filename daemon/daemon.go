@@ -128,7 +128,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	d.log.info(eventStarted, fmt.Sprintf("tvsctld %s serves %s.", d.config.Version, listener.Addr()), nil)
 	d.resume(d.state.unfinished())
 	d.activity.begin() // until the guard knows whether there is anything to guard
-	go d.guard(life)
+	d.guards.Go(func() { d.guard(life) })
 	go func() {
 		defer d.activity.end()
 		<-d.guarding

@@ -41,7 +41,8 @@ func unitMachine(t *testing.T, name string) *machine {
 		writeFile(t, m, "/etc/systemd/system/"+unit+".service", text)
 	}
 	m.must(t, "systemctl", "daemon-reload")
-	m.configure(t, managedUnits())
+	writeFile(t, m, "/etc/tvsctld/tvsctld.toml", managedUnits())
+	m.must(t, "systemctl", "restart", "tvsctld.service")
 	return m
 }
 
