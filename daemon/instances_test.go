@@ -315,9 +315,13 @@ func TestInstanceDrift(t *testing.T) {
 	s := newInstanceStack(t, "notify").run(t)
 	s.do(t, "scale", webTo(2))
 	s.Set("app@25001.service", map[string]any{"ActiveState": "inactive", "SubState": "dead", "InactiveEnterTimestamp": uint64(1)})
+	stopped := time.Now()
 	until(t, "the journal tells", func() bool {
 		return strings.Contains(s.journal.String(), "Somebody else made it 1 replica of web, where 2 are desired.")
 	})
+	if took := time.Since(stopped); took > lookAround/2 {
+		t.Errorf("it was seen after %v, and not when it happened", took)
+	}
 	if problems := fmt.Sprint(s.web(t).Problems); !strings.Contains(problems, "drift: 2 desired, but somebody else made it 1; tvsctl scale web N settles it") {
 		t.Errorf("problems %s", problems)
 	}
@@ -354,6 +358,27 @@ func TestInstanceListens(t *testing.T) {
 	late.Wait()
 	if o.Result != "web has 1 ready replica" || o.Ended.Sub(o.Started) < 500*time.Millisecond {
 		t.Errorf("%+v", o)
+	}
+}
+
+// What an earlier life of a change started is stopped if the change is taken back: nobody
+// can remove a unit.
+func TestInstancesTakenUp(t *testing.T) {
+	web := dockerops.Service{Name: "web", Units: &dockerops.Units{Unit: "app@.service", Base: 25000, First: 25000}}
+	running := func(ports ...int) *dockerops.Project {
+		s := web
+		for _, port := range ports {
+			r := s.Units.Instance(port)
+			r.State = "running"
+			s.Replicas = append(s.Replicas, r)
+		}
+		return &dockerops.Project{Name: "shop", Services: []dockerops.Service{s}}
+	}
+	var j job
+	j.settle(running(25000, 25009), scaleTo(running(25000, 25009), map[string]int{"web": 3}))
+	adopted := j.Decided.again(running(25000, 25001, 25002, 25009), "").request.Adopted
+	if want := fmt.Sprint(map[string]dockerops.StepKind{"app@25001.service": dockerops.StepStop, "app@25002.service": dockerops.StepStop}); fmt.Sprint(adopted) != want {
+		t.Errorf("adopted %v, want %s", adopted, want)
 	}
 }
 
