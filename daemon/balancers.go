@@ -26,7 +26,10 @@ type balancer struct {
 	peers    []dockerops.Replica // itself; none for a unit, which reaches every address
 	control  control
 
-	met       bool // facts and published hold
+	met bool // facts and published hold
+	// seen is whether they are those of an earlier life of the daemon. Who only looks is told
+	// them: the guard asks nginx itself right after a start, which takes as long as the start.
+	seen      bool
 	facts     nginx.Facts
 	published map[string][]byte // the files in force, by name; nil when that is not known
 	problem   string            // of the last attempt to reach it or to publish
@@ -81,12 +84,15 @@ func (s *site) findBalancers(ctx context.Context, p *dockerops.Project, host *ho
 				control:  &nginx.Host{Label: host.Unit, Dir: path.Clean(host.Upstreams), Unit: unit{s.d, host.Unit}}}
 		}
 	}
+	seen := s.d.state.project(s.name).Seen
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, fresh := range found {
 		if old := s.balancers[key]; old != nil {
 			old.state, old.backends, old.peers = fresh.state, fresh.backends, fresh.peers
 			found[key] = old
+		} else if before, known := seen[key]; known {
+			fresh.seen, fresh.facts, fresh.published = true, before.Facts, before.Published
 		}
 	}
 	s.balancers = found
@@ -128,12 +134,33 @@ func (s *site) meet(ctx context.Context, b *balancer) error {
 	return nil
 }
 
+// knows reports whether there is something to tell of an nginx without asking it.
+func (s *site) knows(b *balancer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return b.met || b.seen
+}
+
+// keepSeen keeps what is in force for the next life of the daemon.
+func (s *site) keepSeen() {
+	s.mu.Lock()
+	seen := map[string]seenNginx{}
+	for key, b := range s.balancers {
+		if b.met && b.published != nil {
+			seen[key] = seenNginx{b.facts, b.published}
+		}
+	}
+	s.mu.Unlock()
+	// A next life without it asks nginx.
+	_ = s.d.state.update(s.name, func(k *projectState) { k.Seen = seen })
+}
+
 // forget makes the next look ask every nginx anew.
 func (s *site) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.balancers {
-		b.met = false
+		b.met, b.seen = false, false
 	}
 }
 
@@ -187,12 +214,44 @@ func (b *balancer) render(project string, members map[string][]dockerops.Replica
 // it takes what was known before.
 const publicationPatience = time.Second
 
+// lockForLook locks as lock does, but waits neither for long, nor for a guard that asks
+// nginx for the first time what an earlier life knew.
+func (s *site) lockForLook(ctx context.Context) bool {
+	patience := time.NewTimer(publicationPatience)
+	defer patience.Stop()
+	ticker := time.NewTicker(publicationPatience / 100)
+	defer ticker.Stop()
+	for {
+		select {
+		case s.publishing <- struct{}{}:
+			return true
+		case <-ticker.C:
+			if s.remembers() {
+				return false
+			}
+		case <-patience.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// remembers reports whether what an earlier life knew is all that there is to tell.
+func (s *site) remembers() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := len(s.balancers) > 0
+	for _, b := range s.balancers {
+		asked = asked && b.seen && !b.met
+	}
+	return asked
+}
+
 // balancersNow returns the running nginx, with what is in force in them. One that
 // cannot be asked has its problem.
 func (s *site) balancersNow(ctx context.Context, p *dockerops.Project, host *hostNginx) ([]*balancer, error) {
-	patient, cancel := context.WithTimeout(ctx, publicationPatience)
-	defer cancel()
-	if s.lock(patient) != nil {
+	if !s.lockForLook(ctx) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return sortBalancers(s.balancers), nil
@@ -204,6 +263,9 @@ func (s *site) balancersNow(ctx context.Context, p *dockerops.Project, host *hos
 	}
 	var group sync.WaitGroup
 	for _, b := range running {
+		if s.knows(b) {
+			continue
+		}
 		group.Go(func() { _ = s.meet(ctx, b) }) // its error is b's problem
 	}
 	group.Wait()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
@@ -54,6 +55,8 @@ func describeError(err error) *ipc.Error {
 		return &ipc.Error{Code: ipc.CodeSystemd, Message: err.Error(), Hint: "see systemctl status dbus.service dbus.socket"}
 	case errors.Is(err, dockerops.ErrUnavailable):
 		return &ipc.Error{Code: ipc.CodeDocker, Message: err.Error(), Hint: "as root: systemctl start docker"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &ipc.Error{Code: ipc.CodeBusy, Message: "it took longer than " + requestDeadline.String(), Hint: "try again"}
 	}
 	return &ipc.Error{Code: ipc.CodeInternal, Message: err.Error()}
 }

@@ -171,6 +171,7 @@ func (s *site) guard(ctx context.Context) {
 	defer func() {
 		s.unsettled.Store(false)
 		watch.settle(s)
+		s.keepSeen()
 	}()
 	for {
 		wait := s.guardOnce(ctx, &watch)

@@ -18,6 +18,7 @@ import (
 	"tvsctl/dockerops"
 	"tvsctl/fault"
 	"tvsctl/ipc"
+	"tvsctl/nginx"
 )
 
 // projectState is what is kept of a project.
@@ -35,10 +36,18 @@ type projectState struct {
 	Previous map[string]*dockerops.Spec `json:"previous,omitempty"`
 	Images   map[string]string          `json:"images,omitempty"`
 	Replaced map[string]replaced        `json:"replaced,omitempty"`
+	// Seen is what each nginx had in force when an earlier life ended, by instance.
+	Seen map[string]seenNginx `json:"seen,omitempty"`
 	// Limits are those that tvsctl limit gave, by service.
 	Limits map[string]dockerops.LimitSet `json:"limits,omitempty"`
 	// Bases are the ports of the first instances that reset was given, by service.
 	Bases map[string]int `json:"bases,omitempty"`
+}
+
+// seenNginx is what was last known of an nginx that runs on.
+type seenNginx struct {
+	Facts     nginx.Facts       `json:"facts"`
+	Published map[string][]byte `json:"published,omitempty"`
 }
 
 // historyLength is how many finished operations are kept.
@@ -189,7 +198,7 @@ func (s *store) project(name string) projectState {
 func (p projectState) clone() projectState {
 	p.Desired, p.Specs, p.Stopped = copied(p.Desired), copied(p.Specs), copied(p.Stopped)
 	p.Rollouts, p.Previous, p.Images = copied(p.Rollouts), copied(p.Previous), copied(p.Images)
-	p.Replaced, p.Limits, p.Bases = copied(p.Replaced), copied(p.Limits), copied(p.Bases)
+	p.Replaced, p.Limits, p.Bases, p.Seen = copied(p.Replaced), copied(p.Limits), copied(p.Bases), copied(p.Seen)
 	p.Exited = slices.Clone(p.Exited)
 	return p
 }

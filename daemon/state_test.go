@@ -14,6 +14,7 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/nginx"
 )
 
 func reopenStore(t *testing.T, s *store, dir string) *store {
@@ -46,6 +47,7 @@ func TestStoreRoundTrip(t *testing.T) {
 		Previous: map[string]*dockerops.Spec{"webapp": {Project: "tvs", Service: "webapp", ImageID: "sha256:1"}},
 		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}},
 		Limits: map[string]dockerops.LimitSet{"webapp": {CPUs: &cpus, Memory: &memory}}, // 0 is kept: it lifts a limit
+		Seen:   map[string]seenNginx{"x@1": {Facts: nginx.Facts{Version: "1.26.3", Files: map[string][]byte{"a.conf": []byte("a")}}, Published: map[string][]byte{"a.conf": []byte("a")}}},
 		Bases:  map[string]int{"webapp": 35002}}
 	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
 		t.Fatal(err)

@@ -158,7 +158,7 @@ func stateDir() string {
 // limitMemory makes the collector work for a small resident size: the daemon
 // mostly waits.
 func limitMemory() {
-	const soft = 16 << 20
+	const soft = 24 << 20
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(soft)
 	}
