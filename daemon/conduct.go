@@ -13,8 +13,8 @@ import (
 	"tvsctl/ipc"
 )
 
-// admit lets a recorded operation wait for its turn.
-func (d *Daemon) admit(s *site, o *operation) ipc.Operation {
+// enter counts an operation among those that the daemon stays for.
+func (d *Daemon) enter(o *operation) {
 	d.mu.Lock()
 	d.admitted++
 	o.number = d.admitted
@@ -25,6 +25,11 @@ func (d *Daemon) admit(s *site, o *operation) ipc.Operation {
 	case d.began <- struct{}{}:
 	default:
 	}
+}
+
+// admit lets a recorded operation wait for its turn.
+func (d *Daemon) admit(s *site, o *operation) ipc.Operation {
+	d.enter(o)
 	o.update(func(*ipc.Operation) {})
 	queued, over := o.snapshot(), make(chan struct{})
 	go d.conduct(s, o, s.enqueue(over), over)

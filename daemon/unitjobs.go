@@ -50,16 +50,7 @@ func (d *Daemon) launchUnit(ctx context.Context, verb, unit string, j unitJob) (
 }
 
 func (d *Daemon) admitUnit(o *operation) ipc.Operation {
-	d.mu.Lock()
-	d.admitted++
-	o.number = d.admitted
-	d.running[o.record.ID] = o
-	d.mu.Unlock()
-	d.activity.begin()
-	select {
-	case d.began <- struct{}{}:
-	default:
-	}
+	d.enter(o)
 	o.update(func(r *ipc.Operation) { r.State, r.Started = ipc.OperationRunning, time.Now() })
 	d.showStatus()
 	running := o.snapshot()
