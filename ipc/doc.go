@@ -18,7 +18,7 @@
 //	POST /v1/projects/{project}/rollback       RollbackRequest
 //	POST /v1/projects/{project}/restart        RestartRequest
 //	POST /v1/projects/{project}/limit          LimitRequest
-//	POST /v1/projects/{project}/exec           ExecRequest, upgraded to frames; for root
+//	POST /v1/projects/{project}/exec           ExecRequest, upgraded to frames
 //	POST /v1/projects/{project}/up             UpRequest
 //	POST /v1/projects/{project}/down           DownRequest
 //	PUT  /v1/projects/{project}/declaration    Declaration

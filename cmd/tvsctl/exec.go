@@ -19,7 +19,7 @@ func (a *app) execCommand() *cobra.Command {
 	var request ipc.ExecRequest
 	cmd := &cobra.Command{
 		Use:   "exec [-i] [-t] SERVICE[.N] [--] COMMAND [ARGUMENT...]",
-		Short: "Run a command in a running replica (for root)",
+		Short: "Run a command in a running replica (for admins)",
 		Long: `Run a command in the running replica with the lowest number, or in the one with number
 N. The exit status is the command's: 126 when it cannot be run, 127 when it is not found,
 128 and the signal when one ended it. The journal gets who ran what, and how it ended.
