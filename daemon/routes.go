@@ -93,14 +93,8 @@ func (d *Daemon) handler() http.Handler {
 	for _, route := range routes {
 		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) {
 			r = r.WithContext(withGranted(r.Context()))
-			if err := d.allow(route, r); err != nil {
-				d.fail(w, r, err)
-				return
-			}
 			r.Body = http.MaxBytesReader(w, r.Body, ipc.MaxRequestBytes)
-			ctx, cancel := context.WithTimeout(r.Context(), requestDeadline)
-			reply, err := route.handle(d, r.WithContext(ctx))
-			cancel()
+			reply, err := d.answer(route, r)
 			if err != nil {
 				d.fail(w, r, err)
 				return
@@ -125,6 +119,17 @@ func (d *Daemon) handler() http.Handler {
 			Hint: "is tvsctl newer than tvsctld? compare with tvsctl version"})
 	})
 	return mux
+}
+
+// answer decides whether the caller may have what the route gives, and gets it.
+func (d *Daemon) answer(route route, r *http.Request) (any, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), requestDeadline)
+	defer cancel()
+	r = r.WithContext(ctx)
+	if err := d.allow(route, r); err != nil {
+		return nil, err
+	}
+	return route.handle(d, r)
 }
 
 func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
