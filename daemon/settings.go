@@ -83,6 +83,9 @@ var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.(s
 // readSettings reads the file; what it does not say, and all of it where there is no
 // file, is as in s.
 func readSettings(path string, s settings) (settings, error) {
+	if path == "" {
+		return s, nil
+	}
 	text, err := readTrusted(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil

@@ -62,7 +62,7 @@ func TestReadSettings(t *testing.T) {
 	if err := os.Chmod(path, 0o664); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readSettings(path, usual); err == nil || !strings.Contains(err.Error(), "can be written by others than its owner (mode 0664)") {
+	if _, err := readSettings(path, usual); err == nil || !strings.Contains(err.Error(), "others than its owner can write it (mode 0664)") {
 		t.Errorf("one that the group can write: %v", err)
 	}
 }

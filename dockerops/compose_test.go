@@ -245,21 +245,21 @@ func TestUntrusted(t *testing.T) {
 		{"relative file", func(_ string, f *Files) error { f.Compose[0] = "compose.yaml"; return nil }, "is not an absolute path"},
 		{"absent file", func(dir string, f *Files) error { return os.Remove(f.Compose[0]) }, "no such file"},
 		{"absent directory", func(dir string, f *Files) error { f.Directory = dir + "/none"; return nil }, "no such file"},
-		{"writable by all", func(_ string, f *Files) error { return os.Chmod(f.Compose[0], 0o646) }, "compose.yaml can be written by others"},
-		{"writable by the group", func(_ string, f *Files) error { return os.Chmod(f.Compose[0], 0o664) }, "compose.yaml can be written by others"},
-		{"env file writable", func(_ string, f *Files) error { return os.Chmod(f.Env[0], 0o666) }, "env can be written by others"},
-		{"directory writable by the group", func(dir string, _ *Files) error { return os.Chmod(dir+"/stack", 0o775) }, "stack can be written by others"},
-		{"parent writable by the group", func(dir string, _ *Files) error { return os.Chmod(dir+"/above", 0o775) }, "above can be written by others"},
+		{"writable by all", func(_ string, f *Files) error { return os.Chmod(f.Compose[0], 0o646) }, "compose.yaml: others than its owner can write it"},
+		{"writable by the group", func(_ string, f *Files) error { return os.Chmod(f.Compose[0], 0o664) }, "compose.yaml: others than its owner can write it"},
+		{"env file writable", func(_ string, f *Files) error { return os.Chmod(f.Env[0], 0o666) }, "env: others than its owner can write it"},
+		{"directory writable by the group", func(dir string, _ *Files) error { return os.Chmod(dir+"/stack", 0o775) }, "stack: others than its owner can write it"},
+		{"parent writable by the group", func(dir string, _ *Files) error { return os.Chmod(dir+"/above", 0o775) }, "above: others than its owner can write it"},
 		{"parent sticky", func(dir string, _ *Files) error { return os.Chmod(dir+"/above", os.ModeSticky|0o777) }, ""},
-		{"directory sticky", func(dir string, _ *Files) error { return os.Chmod(dir+"/stack", os.ModeSticky|0o777) }, "stack can be written by others"},
+		{"directory sticky", func(dir string, _ *Files) error { return os.Chmod(dir+"/stack", os.ModeSticky|0o777) }, "stack: others than its owner can write it"},
 		{".env writable", func(dir string, _ *Files) error {
 			return errors.Join(os.WriteFile(dir+"/stack/.env", nil, 0o600), os.Chmod(dir+"/stack/.env", 0o666))
-		}, ".env can be written by others"},
+		}, ".env: others than its owner can write it"},
 		{"link into a writable directory", func(dir string, f *Files) error {
 			f.Compose = []string{dir + "/stack/link.yaml"}
 			return errors.Join(os.Mkdir(dir+"/open", 0o700), os.WriteFile(dir+"/open/c.yaml", nil, 0o600), os.Chmod(dir+"/open", 0o777),
 				os.Symlink(dir+"/open/c.yaml", dir+"/stack/link.yaml"))
-		}, "open can be written by others"},
+		}, "open: others than its owner can write it"},
 		{"link to a safe place", func(dir string, f *Files) error {
 			f.Compose = []string{dir + "/stack/link.yaml"}
 			return os.Symlink(dir+"/above/compose.yaml", dir+"/stack/link.yaml")
@@ -268,7 +268,7 @@ func TestUntrusted(t *testing.T) {
 			f.Compose = []string{dir + "/stack/link.yaml"}
 			return errors.Join(os.Mkdir(dir+"/open", 0o700), os.Chmod(dir+"/open", 0o777),
 				os.Symlink(dir+"/above/compose.yaml", dir+"/open/middle.yaml"), os.Symlink("../open/middle.yaml", dir+"/stack/link.yaml"))
-		}, "open can be written by others"},
+		}, "open: others than its owner can write it"},
 		{"links in a circle", func(dir string, f *Files) error {
 			f.Compose = []string{dir + "/stack/a"}
 			return errors.Join(os.Symlink("b", dir+"/stack/a"), os.Symlink("a", dir+"/stack/b"))
@@ -301,9 +301,6 @@ func TestUntrustedOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	const somebody = 12345
-	if err := untrustedPath(f.Compose[0], somebody, maxLinks); os.Getuid() != 0 && (err == nil || !strings.Contains(err.Error(), "belongs to neither root nor the owner")) {
-		t.Errorf("another's file: %v", err)
-	}
 	err := f.Untrusted(false)
 	if mine := os.Getuid() != 0; mine != (err != nil) {
 		t.Errorf("undeclared, of uid %d: %v", os.Getuid(), err)
@@ -321,5 +318,11 @@ func TestUntrustedOwner(t *testing.T) {
 	}
 	if err := f.Untrusted(true); err != nil {
 		t.Errorf("declared, all of the directory's owner: %v", err)
+	}
+	if err := os.Chown(f.Compose[0], somebody+1, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Untrusted(true); err == nil || !strings.Contains(err.Error(), f.Compose[0]+" belongs to neither root nor the owner") {
+		t.Errorf("declared, a file of another: %v", err)
 	}
 }

@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-)
 
-// maxLinks is how many symbolic links a path may lead through, as for the kernel.
-const maxLinks = 40
+	"tvsctl/trust"
+)
 
 // Untrusted returns why the compose files must not be run, or nil: whoever can
 // write them, or rename a directory above them, owns the host. They may be written
@@ -29,12 +28,9 @@ func (f Files) Untrusted(declared bool) error {
 	if len(f.Compose) == 0 {
 		return errors.New("no compose file is named")
 	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w it", f.Directory, info.Mode().Perm())
-	}
-	owner := uint32(0)
+	var owners trust.Owners
 	if declared {
-		owner = info.Sys().(*syscall.Stat_t).Uid
+		owners = trust.Owners{info.Sys().(*syscall.Stat_t).Uid}
 	}
 	paths := append(append([]string{f.Directory}, f.Compose...), f.Env...)
 	// Compose reads that one without being told.
@@ -42,10 +38,16 @@ func (f Files) Untrusted(declared bool) error {
 		paths = append(paths, unasked)
 	}
 	for _, path := range paths {
-		if !filepath.IsAbs(path) {
-			return fmt.Errorf("%q is not an absolute path", path)
-		}
-		if err := untrustedPath(filepath.Clean(path), owner, maxLinks); err != nil {
+		var flaw *trust.Error
+		var denied *fs.PathError
+		switch err := owners.Check(path); {
+		case errors.As(err, &flaw) && flaw.Foreign && declared:
+			return fmt.Errorf("%s belongs to neither root nor the owner of the project's directory", flaw.Path)
+		case errors.As(err, &flaw) && flaw.Foreign:
+			return fmt.Errorf("%s belongs to somebody other than root, and root has not declared the project", flaw.Path)
+		case errors.As(err, &denied) && errors.Is(err, fs.ErrPermission):
+			return unreadable(denied.Path)
+		case err != nil:
 			return err
 		}
 	}
@@ -85,55 +87,4 @@ func unreadable(path string) error {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// untrustedPath looks at every directory and every link that the path leads through.
-func untrustedPath(path string, owner uint32, links int) error {
-	if links == 0 {
-		return fmt.Errorf("cannot use %s: too many symbolic links", path)
-	}
-	if path != "/" {
-		if err := untrustedPath(filepath.Dir(path), owner, links); err != nil {
-			return err
-		}
-	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrPermission) {
-		return unreadable(path)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot use %s: %v", path, err)
-	}
-	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 && uid != owner {
-		return fmt.Errorf("%s belongs to %s", path, otherOwner(owner))
-	}
-	if info.Mode()&os.ModeSymlink != 0 {
-		target, err := os.Readlink(path)
-		if err != nil {
-			return fmt.Errorf("cannot use %s: %v", path, err)
-		}
-		if !filepath.IsAbs(target) {
-			parent, err := filepath.EvalSymlinks(filepath.Dir(path)) // what ".." means to the kernel
-			if err != nil {
-				return fmt.Errorf("cannot use %s: %v", path, err)
-			}
-			target = filepath.Join(parent, target)
-		}
-		return untrustedPath(filepath.Clean(target), owner, links-1)
-	}
-	// In a sticky directory nobody can rename or replace what is another's.
-	if info.IsDir() && info.Mode()&os.ModeSticky != 0 {
-		return nil
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by others than its owner (mode %04o): chmod go-w it", path, info.Mode().Perm())
-	}
-	return nil
-}
-
-func otherOwner(owner uint32) string {
-	if owner == 0 {
-		return "somebody other than root, and root has not declared the project"
-	}
-	return "neither root nor the owner of the project's directory"
 }

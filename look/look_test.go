@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var container = strings.Repeat("0123456789abcdef", 4)
@@ -151,6 +154,9 @@ func TestFile(t *testing.T) {
 
 // Only a process in the cgroup of the container is hung up.
 func TestHangUp(t *testing.T) {
+	// A signal that is caught here is not ignored by the children, as it is under nohup.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	defer signal.Reset(unix.SIGHUP)
 	for _, c := range []struct {
 		cgroup string
 		ends   bool

@@ -3,11 +3,11 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"tvsctl/trust"
 )
 
 // Where the policy is installed.
@@ -24,12 +24,11 @@ const maxBytes = 1 << 20
 // there must belong to root, or to one of the owners, and nobody else may be able to
 // write them. The error is of type Problems and holds all that is wrong in any file.
 func Load(file, dropins string, owners ...uint32) (*Policy, error) {
-	t := trust{owners: append([]uint32{0}, owners...)}
 	var files []string
 	var rules []*rule
 	var problems Problems
 	read := func(path string) {
-		switch text, err := t.read(path); {
+		switch text, err := trust.Owners(owners).ReadFile(path, maxBytes); {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			problems = append(problems, problemOf(path, err))
@@ -39,12 +38,14 @@ func Load(file, dropins string, owners ...uint32) (*Policy, error) {
 		}
 	}
 	read(file)
-	names, err := t.list(dropins)
+	names, err := trust.Owners(owners).ReadDir(dropins)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		problems = append(problems, problemOf(dropins, err))
 	}
 	for _, name := range names {
-		read(filepath.Join(dropins, name))
+		if IsDropIn(name) {
+			read(filepath.Join(dropins, name))
+		}
 	}
 	if len(problems) > 0 {
 		return nil, problems
@@ -56,39 +57,14 @@ func Load(file, dropins string, owners ...uint32) (*Policy, error) {
 }
 
 func problemOf(path string, err error) Problem {
-	if untrusted, ok := errors.AsType[Problem](err); ok {
-		return untrusted
+	untrusted, ok := errors.AsType[*trust.Error](err)
+	switch {
+	case !ok:
+		return Problem{File: path, Message: fmt.Sprintf("cannot read it: %v", err)}
+	case untrusted.Remedy == "":
+		return Problem{File: untrusted.Path, Message: untrusted.Problem}
 	}
-	return Problem{File: path, Message: fmt.Sprintf("cannot read it: %v", err)}
-}
-
-func (t trust) read(path string) ([]byte, error) {
-	f, err := t.open(path, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
-	if err == nil && len(text) > maxBytes {
-		return nil, fmt.Errorf("it is larger than %d bytes", maxBytes)
-	}
-	return text, err
-}
-
-// list returns the names of the drop-ins, sorted.
-func (t trust) list(dir string) ([]string, error) {
-	f, err := t.open(dir, fs.ModeDir)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	all, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	names := slices.DeleteFunc(all, func(name string) bool { return !IsDropIn(name) })
-	slices.Sort(names)
-	return names, nil
+	return Problem{File: untrusted.Path, Message: fmt.Sprintf("cannot trust it: %s: %s", untrusted.Problem, untrusted.Remedy)}
 }
 
 // IsDropIn reports whether a file of that name in a directory is one of rules.

@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/unit"
+
+	"tvsctl/trust"
 )
 
 // UnitFileVerbs are the changes of unit files. polkit's manage-unit-files, which they take,
@@ -32,33 +32,22 @@ func UnitFileHelper(verb, name string) string {
 // ErrNotListed means that a change of unit files is not in the list.
 var ErrNotListed = errors.New("it is not listed in " + UnitFileList)
 
-// Listed returns nil when a list has the change, ErrNotListed when it has not, and another
-// error for a list that cannot be read or trusted. owner is who may write it besides root.
+// UnitFileListed returns nil when a list has the change, ErrNotListed when it has not, and
+// another error for a list that cannot be read, or that others than root and the owner can
+// write.
 func UnitFileListed(path string, owner int, verb, name string) error {
-	file, err := os.Open(path)
+	text, err := trust.Owners{uint32(owner)}.ReadFile(path, maxUnitFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotListed
 	}
 	if err != nil {
-		return fmt.Errorf("cannot read the list of unit files: %v", err)
+		return fmt.Errorf("cannot use the list of unit files: %v", err)
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("cannot read the list of unit files: %v", err)
-	}
-	if uid := int(info.Sys().(*syscall.Stat_t).Uid); uid != 0 && uid != owner || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("cannot trust %s: others than root can write it: chown root %s; chmod 644 %s", path, path, path)
-	}
-	scanner := bufio.NewScanner(file)
-	for scanner.Scan() {
-		line, _, _ := strings.Cut(scanner.Text(), "#")
-		if slices.Equal(strings.Fields(line), []string{verb, name}) {
+	for line := range strings.Lines(string(text)) {
+		change, _, _ := strings.Cut(line, "#")
+		if slices.Equal(strings.Fields(change), []string{verb, name}) {
 			return nil
 		}
-	}
-	if err := scanner.Err(); err != nil {
-		return fmt.Errorf("cannot read the list of unit files: %v", err)
 	}
 	return ErrNotListed
 }

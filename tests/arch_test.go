@@ -22,12 +22,13 @@ type goPackage struct {
 var mayImport = map[string][]string{
 	"tvsctl/ipc":         nil,
 	"tvsctl/fault":       nil,
-	"tvsctl/dockerops":   {"tvsctl/fault"},
+	"tvsctl/trust":       nil,
+	"tvsctl/dockerops":   {"tvsctl/fault", "tvsctl/trust"},
 	"tvsctl/nginx":       {"tvsctl/fault"},
-	"tvsctl/systemd":     nil,
-	"tvsctl/policy":      nil,
+	"tvsctl/systemd":     {"tvsctl/trust"},
+	"tvsctl/policy":      {"tvsctl/trust"},
 	"tvsctl/look":        nil,
-	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault", "tvsctl/look", "tvsctl/units"},
+	"tvsctl/daemon":      {"tvsctl/ipc", "tvsctl/dockerops", "tvsctl/nginx", "tvsctl/systemd", "tvsctl/policy", "tvsctl/fault", "tvsctl/look", "tvsctl/trust", "tvsctl/units"},
 	"tvsctl/cmd/tvsctld": {"tvsctl/daemon", "tvsctl/policy", "tvsctl/look", "tvsctl/systemd", "tvsctl/fault"},
 	"tvsctl/cmd/tvsctl":  {"tvsctl/ipc"},
 	// For tests, and so that its name stays free of the client that it fakes.
