@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +35,7 @@ func TestJobEndsBeforeItsPathIsKnown(t *testing.T) {
 	f.ask = func(f *fake, _, unit string, job uint32) *dbus.Error {
 		f.runs(unit, job)
 		f.end(job, "done")
-		f.signalFrom(":1.66", managerPath, manager, "JobRemoved", job, jobPath(job), unit, "canceled")
+		f.SignalFrom(":1.66", managerPath, manager, "JobRemoved", job, jobPath(job), unit, "canceled")
 		return nil
 	}
 	u := new(Units)
@@ -106,8 +105,8 @@ func TestLostBus(t *testing.T) {
 	}{
 		{"the job goes on, and ends later", func(f *fake, unit string, job uint32) {
 			time.AfterFunc(300*time.Millisecond, func() {
-				f.mu.Lock()
-				defer f.mu.Unlock()
+				f.Lock()
+				defer f.Unlock()
 				f.runs(unit, job)
 				f.end(job, "done")
 			})
@@ -141,10 +140,7 @@ func TestLostBus(t *testing.T) {
 			first := true
 			f.ask = func(f *fake, _, unit string, job uint32) *dbus.Error {
 				if first {
-					for conn := range f.conns {
-						conn.Close()
-					}
-					f.conns = map[net.Conn]bool{}
+					f.Drop()
 				}
 				c.lose(f, unit, job)
 				first = false
@@ -231,9 +227,9 @@ func TestRefusals(t *testing.T) {
 		"org.freedesktop.systemd1.NoSuchUnit": NoSuchUnit, "org.freedesktop.systemd1.UnitMasked": Other,
 		"org.freedesktop.DBus.Error.AccessDenied": Denied, "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired": Denied,
 	} {
-		f.mu.Lock()
+		f.Lock()
 		f.ask = func(*fake, string, string, uint32) *dbus.Error { return refusal(name, "No.") }
-		f.mu.Unlock()
+		f.Unlock()
 		_, err := do(t, u, "start", "a.service")
 		var refused *RefusedError
 		if !errors.As(err, &refused) || refused.Problem != problem || err.Error() != "cannot start a.service: No" {
@@ -269,8 +265,8 @@ func TestEndsWhileTheBusIsAway(t *testing.T) {
 	f.ask = func(_ *fake, _, unit string, job uint32) *dbus.Error {
 		time.AfterFunc(100*time.Millisecond, func() {
 			f.drop()
-			f.mu.Lock()
-			defer f.mu.Unlock()
+			f.Lock()
+			defer f.Unlock()
 			f.runs(unit, job)
 			f.end(job, "done")
 		})

@@ -5,13 +5,9 @@ package managertest
 import (
 	"fmt"
 	"maps"
-	"net"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -30,9 +26,7 @@ const (
 type Manager struct {
 	OnJob func(verb, unit string) (values map[string]any, result string)
 
-	t     *testing.T
-	mu    sync.Mutex
-	conns map[net.Conn]bool
+	bus   Bus
 	units map[string]map[string]dbus.Variant
 	files map[string]map[string]any // by unit or template: the properties that they give
 	calls []string
@@ -42,61 +36,30 @@ type Manager struct {
 // Start runs a manager until the test ends, and makes it the system's.
 func Start(t *testing.T) *Manager {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "bus") // t.TempDir() can be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &Manager{t: t, conns: map[net.Conn]bool{}, units: map[string]map[string]dbus.Variant{}, files: map[string]map[string]any{}}
-	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(dir, "s"))
-	t.Cleanup(func() {
-		listener.Close()
-		m.Drop()
-		os.RemoveAll(dir)
-	})
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go m.serve(conn)
-		}
-	}()
+	m := &Manager{units: map[string]map[string]dbus.Variant{}, files: map[string]map[string]any{}}
+	m.bus.Answer = m.answer
+	m.bus.Serve(t)
 	return m
-}
-
-// Drop ends all connections, as a bus does that is restarted.
-func (m *Manager) Drop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for conn := range m.conns {
-		conn.Close()
-	}
-	m.conns = map[net.Conn]bool{}
 }
 
 // File adds a unit file, or that of a template, with properties of its units.
 func (m *Manager) File(name string, values map[string]any) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.bus.Lock()
+	defer m.bus.Unlock()
 	m.files[name] = values
 }
 
 // Set changes a unit, by somebody's doing.
 func (m *Manager) Set(unit string, values map[string]any) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.bus.Lock()
+	defer m.bus.Unlock()
 	m.set(unit, values)
 }
 
 // Active returns the units that are active, sorted.
 func (m *Manager) Active() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.bus.Lock()
+	defer m.bus.Unlock()
 	var list []string
 	for name, u := range m.units {
 		if u["ActiveState"].Value() == "active" {
@@ -109,12 +72,12 @@ func (m *Manager) Active() []string {
 
 // Calls returns the jobs that were asked for, "start a.service", in their order.
 func (m *Manager) Calls() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.bus.Lock()
+	defer m.bus.Unlock()
 	return slices.Clone(m.calls)
 }
 
-// load returns a unit, which is in memory from then on. mu is held.
+// load returns a unit, which is in memory from then on. The lock is held.
 func (m *Manager) load(name string) map[string]dbus.Variant {
 	if m.units[name] == nil {
 		before, rest, _ := strings.Cut(name, "@")
@@ -135,17 +98,17 @@ func (m *Manager) load(name string) map[string]dbus.Variant {
 	return m.units[name]
 }
 
-// set changes a unit and tells of it. mu is held.
+// set changes a unit and tells of it. The lock is held.
 func (m *Manager) set(name string, values map[string]any) {
 	unit, changed := m.load(name), map[string]dbus.Variant{}
 	for key, value := range values {
 		changed[key] = dbus.MakeVariant(value)
 	}
 	maps.Copy(unit, changed)
-	m.signal(unitPath(name), properties, "PropertiesChanged", unitIface, changed, []string{})
+	m.bus.Signal(unitPath(name), properties, "PropertiesChanged", unitIface, changed, []string{})
 }
 
-// job begins a job and returns its path. mu is held.
+// job begins a job and returns its path. The lock is held.
 func (m *Manager) job(verb, unit string) dbus.ObjectPath {
 	m.last++
 	id, path := m.last, dbus.ObjectPath(fmt.Sprintf("%s/job/%d", managerPath, m.last))
@@ -155,18 +118,18 @@ func (m *Manager) job(verb, unit string) dbus.ObjectPath {
 		if m.OnJob != nil {
 			values, result = m.OnJob(verb, unit)
 		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.bus.Lock()
+		defer m.bus.Unlock()
 		if values == nil && result == "done" {
 			values = m.works(verb, unit)
 		}
 		m.set(unit, values)
-		m.signal(managerPath, managerIface, "JobRemoved", id, path, unit, result)
+		m.bus.Signal(managerPath, managerIface, "JobRemoved", id, path, unit, result)
 	}()
 	return path
 }
 
-// works is what a service that works becomes by a job. mu is held.
+// works is what a service that works becomes by a job. The lock is held.
 func (m *Manager) works(verb, unit string) map[string]any {
 	m.last++
 	now := uint64(m.last) * 1_000_000
@@ -178,6 +141,43 @@ func (m *Manager) works(verb, unit string) map[string]any {
 	}
 	return map[string]any{"ActiveState": "active", "SubState": "running", "Result": "success", "MainPID": m.last, "ActiveEnterTimestamp": now,
 		"InvocationID": []byte{byte(m.last >> 8), byte(m.last)}}
+}
+
+// listed is ListUnits' structure.
+type listed struct {
+	ID, Description, Load, Active, Sub, Following string
+	Path                                          dbus.ObjectPath
+	Job                                           uint32
+	JobType                                       string
+	JobPath                                       dbus.ObjectPath
+}
+
+// answer is what a method returns. The lock is held.
+func (m *Manager) answer(member string, at dbus.ObjectPath, args []any) ([]any, *dbus.Error) {
+	switch member {
+	case "Subscribe":
+		return nil, nil
+	case "GetAll":
+		return []any{m.load(unitName(at))}, nil
+	case "ListUnitsByPatterns":
+		list := []listed{}
+		patterns, _ := args[1].([]string)
+		for _, name := range slices.Sorted(maps.Keys(m.units)) {
+			matches := func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok }
+			if u := m.units[name]; len(patterns) == 0 || slices.ContainsFunc(patterns, matches) {
+				list = append(list, listed{ID: name, Load: u["LoadState"].Value().(string), Active: u["ActiveState"].Value().(string),
+					Sub: u["SubState"].Value().(string), Path: unitPath(name), JobPath: "/"})
+			}
+		}
+		return []any{list}, nil
+	case "StartUnit", "StopUnit", "RestartUnit", "ReloadUnit":
+		name, _ := args[0].(string)
+		if m.load(name)["LoadState"].Value() == "not-found" {
+			return nil, dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit " + name + " not found."})
+		}
+		return []any{m.job(strings.ToLower(strings.TrimSuffix(member, "Unit")), name)}, nil
+	}
+	return nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownMethod", []any{"The fake has no " + member + "."})
 }
 
 // unitPath is the object of a unit on the bus (sd_bus_path_encode(3)).
