@@ -56,6 +56,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.requests = append(f.requests, strings.TrimSpace(key+" "+string(body)))
 	answer, ok := f.routes[key]
 	f.mu.Unlock()
+	// What a handler has written, the next request's sees.
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+	}()
 	if !ok && f.any != nil {
 		f.any(w, r)
 		return
