@@ -54,7 +54,7 @@ mapfile -t units < <(cd "$source/units" && ls -- *.socket *.service)
 mapfile -t enabled < <(cd "$source/units" && grep -l '^\[Install\]' -- "${units[@]}")
 rules_dir=/etc/polkit-1/rules.d
 policy=/etc/tvsctld/policy.toml
-link=/usr/local/bin/tvsctl
+declare -A links=([tvsctl]=/usr/local/bin/tvsctl [tvsctld]=/usr/local/sbin/tvsctld)
 share=/usr/local/share
 completions=(bash-completion/completions/tvsctl zsh/site-functions/_tvsctl fish/vendor_completions.d/tvsctl.fish)
 
@@ -83,7 +83,7 @@ at_least() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$2" ]]; }
 # check fills missing with what is, and how to get it.
 missing=()
 check() {
-  local version
+  local version link
   if [[ ! -d /run/systemd/system ]]; then
     missing+=("systemd as PID 1: on a host without it, run tvsctld --listen PATH for development")
   else
@@ -102,9 +102,9 @@ check() {
   if [[ -e /usr/lib/systemd/system/tvsctld.service ]]; then
     missing+=("a host without the package tvsctl, which this would hide: apt-get remove tvsctl, or upgrade that")
   fi
-  if [[ -e $link && ! -L $link ]]; then
-    missing+=("a free place for the link $link: move the file that is there away")
-  fi
+  for link in "${links[@]}"; do
+    [[ ! -e $link || -L $link ]] || missing+=("a free place for the link $link: move the file that is there away")
+  done
   if [[ ! -x $source/bin/tvsctld || ! -x $source/bin/tvsctl ]]; then
     if command -v go >/dev/null && command -v make >/dev/null; then
       ((${#missing[@]})) || make -C "$source" build
@@ -137,7 +137,7 @@ remove_programs() {
 }
 
 do_install() {
-  local before file place shells=(bash zsh fish) i work
+  local before program file place shells=(bash zsh fish) i work
   # The rest cannot be judged without.
   ((EUID == 0)) || fail "must be root: run it with sudo"
   check
@@ -152,19 +152,20 @@ do_install() {
   # shellcheck disable=SC2064 # work is local
   trap "rm -rf '$work'" EXIT
 
-  put 755 "$source/bin/tvsctld" "$prefix/tvsctld/bin/tvsctld"
-  put 755 "$source/bin/tvsctl" "$prefix/tvsctl/bin/tvsctl"
-  install -d "${link%/*}"
-  ln -sfn "$prefix/tvsctl/bin/tvsctl" "$link"
+  for program in "${!links[@]}"; do
+    put 755 "$source/bin/$program" "$prefix/$program/bin/$program"
+    install -d "${links[$program]%/*}"
+    ln -sfn "$prefix/$program/bin/$program" "${links[$program]}"
+  done
   for i in "${!shells[@]}"; do
-    if "$link" completion "${shells[i]}" >"$work/completion" 2>/dev/null; then
+    if "${links[tvsctl]}" completion "${shells[i]}" >"$work/completion" 2>/dev/null; then
       put 644 "$work/completion" "$share/${completions[i]}"
     fi
   done
   for file in "${pages[@]}"; do
     put 644 "$source/docs/man/$file" "$share/man/man${file##*.}/$file"
   done
-  echo "installed programs in $prefix, linked $link"
+  echo "installed programs in $prefix, linked ${links[tvsctl]} and ${links[tvsctld]}"
 
   for file in "${files[@]}"; do
     place=$(destination "$file")
@@ -195,7 +196,7 @@ do_install() {
 }
 
 do_uninstall() {
-  local file place left
+  local program file place left
   ((EUID == 0)) || fail "must be root: run it with sudo"
   prefix=${prefix:-$(installed_prefix)}
   if [[ -d /run/systemd/system && -e $unit_dir/tvsctld.socket ]]; then
@@ -216,7 +217,9 @@ do_uninstall() {
   fi
   remove_programs "${prefix:-$default_prefix}"
   # A link that leads elsewhere is not ours.
-  if [[ $(readlink "$link") == */tvsctl/bin/tvsctl ]]; then rm -f "$link"; fi
+  for program in "${!links[@]}"; do
+    if [[ $(readlink "${links[$program]}") == */"$program/bin/$program" ]]; then rm -f "${links[$program]}"; fi
+  done
   for file in "${completions[@]}"; do
     rm -f "$share/$file"
     (cd "$share" && rmdir -p "${file%/*}" 2>/dev/null) || true

@@ -140,7 +140,7 @@ func TestPolicyMatrix(t *testing.T) {
 	}
 	m.sh(t, script.String())
 	writeFile(t, m, "/etc/tvsctld/policy.toml", matrixPolicy())
-	m.must(t, "/opt/isel/tvs/tvsctld/bin/tvsctld", "policy", "check")
+	m.must(t, "tvsctld", "policy", "check")
 	m.must(t, "systemctl", "restart", "tvsctld.service")
 	x := &matrix{ids: map[string]string{}}
 	for _, name := range []string{mine, foreign} {

@@ -109,6 +109,7 @@ func TestInstallation(t *testing.T) {
 		t.Errorf("the socket is %s", mode)
 	}
 	m.must(t, "tvsctl", "projects")
+	m.must(t, "tvsctld", "policy", "check")
 	out := m.sh(t, `(until [ -e /tmp/done ]; do tvsctl version >/dev/null 2>>/tmp/errors && echo ok || echo lost; done) >/tmp/clients &
 for i in 1 2 3 4 5; do /srv/tvs/scripts/install.sh >/dev/null; done; touch /tmp/done; wait; sort /tmp/clients | uniq -c; cat /tmp/errors`)
 	if strings.Contains(out, "lost") || !strings.Contains(out, "ok") {
