@@ -183,13 +183,14 @@ func (d *Daemon) sees(ctx context.Context, project string) bool {
 	return d.policy().Sees(d.subjectOf(ctx), policy.Target{Project: project})
 }
 
-// showsOperation reports whether the caller may know of an operation.
+// showsOperation reports whether the caller may know of an operation: who may know of a
+// part of the project knows of what changes all of it.
 func (d *Daemon) showsOperation(ctx context.Context, o ipc.Operation) bool {
-	if o.Unit != "" {
-		q := policy.Request{Verb: policy.Operations, Target: policy.Target{Unit: o.Unit}}
-		return d.policy().Decide(d.subjectOf(ctx), q).Allowed
+	who := d.subjectOf(ctx)
+	if o.Unit == "" && len(o.Services) == 0 {
+		return d.policy().May(who, policy.Operations, o.Project)
 	}
-	return d.policy().May(d.subjectOf(ctx), policy.Operations, o.Project)
+	return slices.ContainsFunc(aboutOperation(policy.Operations, o), func(q policy.Request) bool { return d.policy().Decide(who, q).Allowed })
 }
 
 // showsEvent reports whether the caller may see what the journal tells: of a service, of

@@ -128,7 +128,7 @@ role = "operator"
 		if (err == nil) != c.allowed || err != nil && describeError(err).Code != ipc.CodeForbidden {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if audit, _ := asked(ctx); (audit != nil) != c.allowed {
+		if audit, _, _ := asked(ctx); (audit != nil) != c.allowed {
 			t.Errorf("%s: on record is %v", c.name, audit)
 		}
 	}
@@ -137,7 +137,7 @@ role = "operator"
 		t.Fatal(err)
 	}
 	j := job{}
-	j.Audit, j.Most = asked(ctx)
+	j.Audit, j.Most, _ = asked(ctx)
 	if err := j.within(goals(map[string]int{"web": 3})); err != nil {
 		t.Error(err)
 	}

@@ -44,7 +44,7 @@ func getAudit(d *Daemon, r *http.Request) (any, error) {
 		}
 	}
 	q.matches = []string{auditUnit, "TVS_DECISION=allow", "TVS_DECISION=deny", "+", auditUnit}
-	for _, event := range []logEvent{eventRequested, eventRefused, eventSucceeded, eventFailed} {
+	for _, event := range []logEvent{eventRequested, eventRefused, eventSucceeded, eventFailed, eventExecEnded} {
 		q.matches = append(q.matches, "MESSAGE_ID="+string(event))
 	}
 	// Newest first: what was asked for comes after its outcome, and the last ones suffice.
@@ -64,17 +64,18 @@ type audit struct {
 	user, uid string // "": of all
 	limit     int
 	entries   []ipc.AuditEntry
-	outcomes  map[string]journalEntry // by operation
-	order     []string                // of the operations in outcomes
+	outcomes  map[string]journalEntry // by what they are of
+	order     []string                // of the keys of outcomes
 }
 
 // take takes up the next older entry. It returns false when there are enough.
 func (a *audit) take(e journalEntry) bool {
-	event, operation := logEvent(e["MESSAGE_ID"]), e["TVS_OPERATION"]
-	if event == eventSucceeded || event == eventFailed {
-		if a.outcomes[operation] == nil {
-			a.outcomes[operation] = e
-			if a.order = append(a.order, operation); len(a.order) > auditOutcomes {
+	// Whoever cancels an operation did not ask for it: the outcome is not his.
+	key := e["TVS_OPERATION"] + e["TVS_SESSION"] + " " + e["TVS_VERB"]
+	if isOutcome(e) && e["TVS_DECISION"] == "" {
+		if a.outcomes[key] == nil {
+			a.outcomes[key] = e
+			if a.order = append(a.order, key); len(a.order) > auditOutcomes {
 				delete(a.outcomes, a.order[0])
 				a.order = a.order[1:]
 			}
@@ -84,8 +85,16 @@ func (a *audit) take(e journalEntry) bool {
 	if a.user != "" && e["TVS_USER"] != a.user && e["TVS_UID"] != cmp.Or(a.uid, a.user) {
 		return true
 	}
-	a.entries = append(a.entries, describeAudit(e, a.outcomes[operation]))
+	outcome := a.outcomes[key]
+	if isOutcome(e) {
+		outcome = e // done at once, with one entry for all
+	}
+	a.entries = append(a.entries, describeAudit(e, outcome))
 	return len(a.entries) < a.limit
+}
+
+func isOutcome(e journalEntry) bool {
+	return slices.Contains([]logEvent{eventSucceeded, eventFailed, eventExecEnded, eventDeclared}, logEvent(e["MESSAGE_ID"]))
 }
 
 // describeAudit makes one entry of a request and its outcome, which may be nil.
@@ -109,7 +118,7 @@ func describeAudit(e, outcome journalEntry) ipc.AuditEntry {
 	if outcome != nil {
 		entry.Message, entry.Error, entry.Result = outcome["MESSAGE"], ipc.Code(outcome["TVS_ERROR"]), "succeeded"
 		entry.Before, entry.After = cmp.Or(outcome["TVS_BEFORE"], entry.Before), cmp.Or(outcome["TVS_AFTER"], entry.After)
-		if logEvent(outcome["MESSAGE_ID"]) == eventFailed {
+		if logEvent(outcome["MESSAGE_ID"]) == eventFailed || entry.Error != "" || cmp.Or(outcome["TVS_EXIT_STATUS"], "0") != "0" {
 			entry.Result = "failed"
 		}
 	}

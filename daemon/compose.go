@@ -38,10 +38,15 @@ func putDeclaration(d *Daemon, r *http.Request) (any, error) {
 	if err := files.Untrusted(true); err != nil {
 		return nil, badRequest("cannot declare project %s: %v", name, err)
 	}
+	f, _, _ := asked(r.Context())
+	f["TVS_AFTER"] = strings.Join(files.Compose, " ")
+	if before := d.state.project(name).Files; before != nil {
+		f["TVS_BEFORE"] = strings.Join(before.Compose, " ")
+	}
 	if err := d.state.update(name, func(k *projectState) { k.Files = &files }); err != nil {
 		return nil, &ipc.Error{Code: ipc.CodeState, Message: fmt.Sprintf("cannot declare project %s: %v", name, err)}
 	}
-	d.log.notice(eventDeclared, fmt.Sprintf("Project %s is declared by %s.", name, strings.Join(files.Compose, " and ")), fields{"TVS_PROJECT": name})
+	d.log.notice(eventDeclared, fmt.Sprintf("Project %s is declared by %s.", name, strings.Join(files.Compose, " and ")), f)
 	return request, nil
 }
 

@@ -65,9 +65,9 @@ func postExec(d *Daemon, r *http.Request) (any, error) {
 	who, _ := peerOf(r.Context())
 	s := &session{d: d, container: replica.ID, begun: time.Now(), fields: d.auditFields(who, q),
 		text: fmt.Sprintf("%s in %s", quoted(request.Command), replica.Name)}
-	audit, _ := asked(r.Context())
+	audit, _, _ := asked(r.Context())
 	maps.Copy(s.fields, audit)
-	maps.Copy(s.fields, fields{"TVS_SERVICE": request.Service, "TVS_REPLICA": replica.Name, "TVS_COMMAND": quoted(request.Command)})
+	maps.Copy(s.fields, fields{"TVS_SESSION": newID(), "TVS_SERVICE": request.Service, "TVS_REPLICA": replica.Name, "TVS_COMMAND": quoted(request.Command)})
 	// Before it runs: what cannot be written down does not happen unseen.
 	d.log.notice(eventExecBegun, fmt.Sprintf("%s runs %s.", who.name(), s.text), s.fields)
 	delete(s.fields, "TVS_DECISION") // that is told once

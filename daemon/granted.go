@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,8 +18,9 @@ type granted struct {
 	mu     sync.Mutex
 	fields fields
 	// most is the least bound on the number of replicas of the rules that allowed it; 0: none.
-	most   int
-	denied bool // which is in the journal already
+	most     int
+	services []string // that it was decided for; none where it is about more than services
+	denied   bool     // which is in the journal already
 }
 
 type grantedKey struct{}
@@ -27,15 +29,16 @@ func withGranted(ctx context.Context) context.Context {
 	return context.WithValue(ctx, grantedKey{}, &granted{})
 }
 
-// asked returns what was decided on the request that the context is of, nil when nothing was.
-func asked(ctx context.Context) (audit fields, most int) {
+// asked returns what was decided on the request that the context is of; the fields are
+// nil when nothing was.
+func asked(ctx context.Context) (audit fields, most int, services []string) {
 	g, _ := ctx.Value(grantedKey{}).(*granted)
 	if g == nil {
-		return nil, 0
+		return nil, 0, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return maps.Clone(g.fields), g.most
+	return maps.Clone(g.fields), g.most, slices.Clone(g.services)
 }
 
 func denied(ctx context.Context) bool {
@@ -51,20 +54,24 @@ func denied(ctx context.Context) bool {
 // grant notes that requests are allowed. What changes something is told in the journal
 // when it begins (launch); what an admin may look at, here.
 func (d *Daemon) grant(ctx context.Context, who peer, requests []policy.Request, decisions []policy.Decision) {
-	var targets, rules []string
-	most := 0
+	var targets, rules, services []string
+	most, all := 0, false
 	for i, q := range requests {
+		services, all = append(services, q.Target.Service), all || q.Target.Service == ""
 		targets = append(targets, q.Target.String())
 		rules = append(rules, decisions[i].Rule)
 		if n := decisions[i].MaxReplicas; n > 0 && (most == 0 || n < most) {
 			most = n
 		}
 	}
+	if all {
+		services = nil
+	}
 	f := d.auditFields(who, requests[0])
 	f["TVS_DECISION"], f["TVS_TARGET"], f["TVS_RULE"] = "allow", strings.Join(targets, " "), strings.Join(rules, " ")
 	if g, _ := ctx.Value(grantedKey{}).(*granted); g != nil {
 		g.mu.Lock()
-		g.fields, g.most = f, most
+		g.fields, g.most, g.services = f, most, services
 		g.mu.Unlock()
 	}
 	if info, known := requests[0].Verb.Info(); known && info.Role == policy.Admin && !info.Changes {

@@ -48,10 +48,14 @@ func newOperation(log *logbook, record ipc.Operation, j job) *operation {
 		done: make(chan struct{}), more: make(chan struct{})}
 }
 
-func newRecord(project, verb, summary string, who peer) ipc.Operation {
+func newID() string {
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
-	return ipc.Operation{ID: hex.EncodeToString(id), Project: project, Verb: verb, Summary: summary,
+	return hex.EncodeToString(id)
+}
+
+func newRecord(project, verb, summary string, who peer) ipc.Operation {
+	return ipc.Operation{ID: newID(), Project: project, Verb: verb, Summary: summary,
 		User: who.name(), UID: who.UID, State: ipc.OperationQueued, Queued: time.Now()}
 }
 
@@ -234,10 +238,13 @@ const stateHint = "nothing was changed; make room or mend the state directory; w
 // returns at once, when the request is on disk.
 func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j job) (ipc.Operation, error) {
 	who, _ := peerOf(ctx)
-	if j.Audit, j.Most = asked(ctx); j.Audit == nil && !who.itself {
+	var services []string
+	if j.Audit, j.Most, services = asked(ctx); j.Audit == nil && !who.itself {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeInternal, Message: "cannot " + summary + ": nobody has decided on it"}
 	}
-	o := newOperation(d.log, newRecord(s.name, verb, summary, who), j)
+	record := newRecord(s.name, verb, summary, who)
+	record.Services = services
+	o := newOperation(d.log, record, j)
 	if n := len(d.runningIn(s.name)); n >= maxQueued {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of project %s wait already", summary, n, s.name),
 			Hint: "see tvsctl ops"}

@@ -47,21 +47,32 @@ func postCancel(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if record.Unit != "" {
-		err = d.allowUnit(r.Context(), policy.Cancel, record.Unit)
-	} else {
-		err = d.permitPart(r.Context(), policy.Cancel, record.Project)
-	}
-	if err != nil {
+	if err := d.permit(r.Context(), aboutOperation(policy.Cancel, record)...); err != nil {
 		return nil, err
 	}
 	if o == nil || record.State.Finished() {
 		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot cancel operation %s: it has ended", record.ID)}
 	}
 	who, _ := peerOf(r.Context())
-	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), o.fields())
+	f, _, _ := asked(r.Context())
+	f["TVS_OPERATION"] = record.ID
+	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), f)
 	o.cancel(fmt.Errorf("canceled by %s", who.name()))
 	return o.snapshot(), nil
+}
+
+// aboutOperation are the requests of a verb for what an operation changes.
+func aboutOperation(verb policy.Verb, o ipc.Operation) (requests []policy.Request) {
+	if o.Unit != "" {
+		return []policy.Request{{Verb: verb, Target: policy.Target{Unit: o.Unit}}}
+	}
+	for _, service := range o.Services {
+		requests = append(requests, policy.Request{Verb: verb, Target: policy.Target{Project: o.Project, Service: service}})
+	}
+	if len(requests) == 0 {
+		requests = []policy.Request{{Verb: verb, Target: policy.Target{Project: o.Project}}}
+	}
+	return requests
 }
 
 // getEvents streams an operation's events from the first on, and follows it to its end.

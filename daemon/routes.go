@@ -135,8 +135,12 @@ func (d *Daemon) answer(route route, r *http.Request) (any, error) {
 func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
 	refusal := describeError(err)
 	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet && !denied(r.Context()) {
-		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message),
-			fields{"TVS_UID": strconv.FormatUint(uint64(p.UID), 10), "TVS_ERROR": string(refusal.Code)})
+		f := fields{"TVS_UID": strconv.FormatUint(uint64(p.UID), 10), "TVS_USER": p.name()}
+		if audit, _, _ := asked(r.Context()); audit != nil {
+			f = audit
+		}
+		f["TVS_ERROR"] = string(refusal.Code)
+		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message), f)
 	}
 	send(w, refusal.Code.HTTPStatus(), ipc.ErrorReply{Error: refusal})
 }

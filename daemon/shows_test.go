@@ -112,7 +112,7 @@ func TestSocketsAreDecided(t *testing.T) {
 	if err := d.permitSockets(ctx, "shop", mounts); err != nil {
 		t.Error(err)
 	}
-	if audit, _ := asked(ctx); audit["TVS_RULE"] != "mounts" {
+	if audit, _, _ := asked(ctx); audit["TVS_RULE"] != "mounts" {
 		t.Errorf("on record is %v", audit)
 	}
 	for _, c := range []struct {

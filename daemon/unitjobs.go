@@ -32,7 +32,7 @@ func (d *Daemon) launchUnit(ctx context.Context, verb, unit string, j unitJob) (
 	}
 	record := newRecord("", verb, verb+" "+unit, who)
 	record.Unit = unit
-	audit, _ := asked(ctx)
+	audit, _, _ := asked(ctx)
 	if audit == nil {
 		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeInternal, Message: "cannot " + record.Summary + ": nobody has decided on it"}
 	}

@@ -142,8 +142,8 @@ func postUnitReset(d *Daemon, r *http.Request) (any, error) {
 		return nil, err
 	}
 	who, _ := peerOf(r.Context())
-	d.log.notice(eventSucceeded, fmt.Sprintf("%s reset that %s failed.", who.name(), unit.ID),
-		fields{"TVS_UNIT": unit.ID, "TVS_VERB": "reset-failed", "TVS_UID": strconv.FormatUint(uint64(who.UID), 10), "TVS_USER": who.name()})
+	audit, _, _ := asked(r.Context())
+	d.log.notice(eventSucceeded, fmt.Sprintf("%s reset that %s failed.", who.name(), unit.ID), audit)
 	now, err := d.units.Unit(r.Context(), unit.ID)
 	if err != nil {
 		return nil, err

@@ -272,20 +272,21 @@ func (s OperationState) Finished() bool {
 
 // Operation is one change, from request to outcome.
 type Operation struct {
-	ID      string         `json:"id"`
-	Project string         `json:"project"`        // empty for a change of a unit
-	Unit    string         `json:"unit,omitempty"` // the unit that is changed
-	Verb    string         `json:"verb"`           // scale, start, up, …
-	Summary string         `json:"summary"`        // "scale webapp from 1 to 3"
-	User    string         `json:"user"`
-	UID     uint32         `json:"uid"`
-	State   OperationState `json:"state"`
-	Queued  time.Time      `json:"queued"`
-	Started time.Time      `json:"started,omitzero"`
-	Ended   time.Time      `json:"ended,omitzero"`
-	Result  string         `json:"result,omitempty"` // "webapp has 3 ready replicas"
-	Error   *Error         `json:"error,omitempty"`
-	Steps   []Step         `json:"steps,omitempty"` // absent in lists
+	ID       string         `json:"id"`
+	Project  string         `json:"project"`            // empty for a change of a unit
+	Services []string       `json:"services,omitempty"` // those that are changed; none where it is about more than services
+	Unit     string         `json:"unit,omitempty"`     // the unit that is changed
+	Verb     string         `json:"verb"`               // scale, start, up, …
+	Summary  string         `json:"summary"`            // "scale webapp from 1 to 3"
+	User     string         `json:"user"`
+	UID      uint32         `json:"uid"`
+	State    OperationState `json:"state"`
+	Queued   time.Time      `json:"queued"`
+	Started  time.Time      `json:"started,omitzero"`
+	Ended    time.Time      `json:"ended,omitzero"`
+	Result   string         `json:"result,omitempty"` // "webapp has 3 ready replicas"
+	Error    *Error         `json:"error,omitempty"`
+	Steps    []Step         `json:"steps,omitempty"` // absent in lists
 }
 
 // EventKind says what an Event carries.

@@ -74,6 +74,12 @@ func TestDecide(t *testing.T) {
 			`rule "releases" lets you roll out only images registry.example.org/shop/* and registry.example.org/base/nginx:1.*`},
 		{carl, Request{Verb: Rollout, Target: web, Image: "evil.example.org/registry.example.org/shop/web:2"}, "releases",
 			`rule "releases" lets you roll out only images registry.example.org/shop/* and registry.example.org/base/nginx:1.*`},
+		// Beside a digest Docker does not look at the tag, and an id is of no registry.
+		{carl, Request{Verb: Rollout, Target: web, Image: "registry.example.org/base/nginx:1.26@sha256:ab"}, "releases",
+			`rule "releases" lets you roll out only images registry.example.org/shop/* and registry.example.org/base/nginx:1.*`},
+		{carl, Request{Verb: Rollout, Target: web, Image: "registry.example.org/shop/web:2@sha256:ab"}, "releases", ""},
+		{carl, Request{Verb: Rollout, Target: web, Image: "sha256:ab"}, "releases",
+			`rule "releases" lets you roll out only images registry.example.org/shop/* and registry.example.org/base/nginx:1.*`},
 		{carl, Request{Verb: Rollback, Target: web}, "releases", ""},
 		{dora, Request{Verb: Rollout, Target: web, Image: "x:2", OwnRepository: true}, "#3", ""},
 		{dora, Request{Verb: Rollout, Target: web, Image: "y:2"}, "#3", "rule #3 lets you roll out only images of the repository that the service runs"},
@@ -155,7 +161,11 @@ func TestDecisionTellsWhere(t *testing.T) {
 func TestRoles(t *testing.T) {
 	count := map[Role]int{}
 	for _, role := range Roles() {
-		p := mustParse(t, "[[rule]]\nusers = ['ann']\nprojects = ['*']\nunits = ['*']\nrole = '"+role.String()+"'\n")
+		sockets := ""
+		if role >= Deployer {
+			sockets = "sockets = true\n" // which declare takes
+		}
+		p := mustParse(t, "[[rule]]\nusers = ['ann']\nprojects = ['*']\nunits = ['*']\nrole = '"+role.String()+"'\n"+sockets)
 		for _, i := range Verbs() {
 			for _, target := range []Target{web, shop, {Unit: "a.service"}} {
 				want := i.Suits(target) && i.Role <= role
@@ -266,6 +276,21 @@ func TestSockets(t *testing.T) {
 		}
 		if q.Sockets = ""; !p.Decide(c.s, q).Allowed {
 			t.Errorf("%s may not bring up a stack that mounts none", c.s)
+		}
+	}
+	for _, c := range []struct {
+		s       Subject
+		project string
+		reason  string
+	}{
+		{ann, "shop", `who chooses compose files owns the host, and rule "plain" has no sockets = true`},
+		{bob, "shop", `rule "mounts" makes you deployer on project shop, and declare is for admin`},
+		{carl, "shop", ""}, {root, "shop", ""},
+	} {
+		d := mustParse(t, "[[rule]]\nname = 'plain'\nusers = ['ann']\nrole = 'admin'\n[[rule]]\nname = 'mounts'\nusers = ['bob']\nrole = 'deployer'\nsockets = true\nprojects = ['shop']\n"+
+			"[[rule]]\nusers = ['carl']\nrole = 'admin'\nsockets = true\n").Decide(c.s, Request{Verb: Declare, Target: Target{Project: c.project}})
+		if d.Allowed != (c.reason == "") || !d.Allowed && d.Reason != c.reason {
+			t.Errorf("%s may declare: %+v", c.s, d)
 		}
 	}
 }

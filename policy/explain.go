@@ -96,6 +96,9 @@ func (r *rule) lacks(at stage, q Request, retry time.Duration) string {
 		}
 		return fmt.Sprintf("%s lets you roll out only images %s", r, list(r.images))
 	case noSockets:
+		if q.Verb == Declare {
+			return fmt.Sprintf("who chooses compose files owns the host, and %s has no sockets = true", r)
+		}
 		return fmt.Sprintf("%s, and %s lets you run no stack that mounts such a socket: it has no sockets = true", q.Sockets, r)
 	case tooMany:
 		return fmt.Sprintf("%s lets you have %d replicas at most", r, r.maxReplicas)

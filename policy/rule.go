@@ -160,7 +160,7 @@ func (r *rule) judge(q Request) stage {
 		return otherVerb
 	case q.Image != "" && !r.allowsImage(q):
 		return otherImage
-	case q.Sockets != "" && !r.sockets:
+	case (q.Sockets != "" || q.Verb == Declare) && !r.sockets:
 		return noSockets
 	case r.maxReplicas > 0 && q.Replicas > r.maxReplicas:
 		return tooMany
@@ -172,21 +172,26 @@ func (r *rule) allowsImage(q Request) bool {
 	if len(r.images) == 0 {
 		return q.OwnRepository || r.role == Admin
 	}
-	name, tagged := repository(q.Image)
-	if !tagged {
-		q.Image += ":latest"
+	if strings.HasPrefix(q.Image, "sha256:") {
+		return r.role == Admin // an id says nothing of where it is from
 	}
+	name, version := repository(q.Image)
 	// A pattern without a tag is one for the repository.
-	return matches(r.images, q.Image) || matches(r.images, name)
+	return matches(r.images, name+version) || matches(r.images, name)
 }
 
-// repository returns the reference without its tag and digest, and whether it had any.
-func repository(reference string) (name string, tagged bool) {
-	name, _, digested := strings.Cut(reference, "@")
+// repository splits a reference into its name and what is run of it: a digest, beside
+// which Docker does not look at a tag, or a tag.
+func repository(reference string) (name, version string) {
+	name, digest, digested := strings.Cut(reference, "@")
+	version = ":latest"
 	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
-		return name[:colon], true
+		name, version = name[:colon], name[colon:]
 	}
-	return name, digested
+	if digested {
+		version = "@" + digest
+	}
+	return name, version
 }
 
 // matches reports whether any pattern matches. As in systemctl a backslash is itself,

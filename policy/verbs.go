@@ -128,7 +128,7 @@ var verbs = []VerbInfo{
 	{Exec, Admin, changes, projects, noUnit, "run a command in a container"},
 	{Limit, Admin, changes, projects, noUnit, "change limits of CPU and memory"},
 	{Inspect, Admin, looks, projects, noUnit, "look inside: processes, namespaces, files"},
-	{Declare, Admin, changes, projects, noUnit, "say where the project's compose files are"},
+	{Declare, Admin, changes, projects, noUnit, "say where the project's compose files are, which takes sockets = true besides"},
 	{Isolate, Admin, changes, notProjects, units, "start a unit and stop all others"},
 	{Enable, Admin, changes, notProjects, units, "start it at boot"},
 	{Disable, Admin, changes, notProjects, units, "not start it at boot"},

@@ -177,6 +177,7 @@ do_install() {
       *.tmpfiles) systemd-tmpfiles --create "$place" ;;
     esac
   done
+  systemd-tmpfiles --create --prefix=/run/tvs # what sites have their nginx start with
   [[ -e $policy ]] || put 644 "$source/policy/default.toml" "$policy"
   journalctl --update-catalog
   systemctl daemon-reload
@@ -228,7 +229,10 @@ do_uninstall() {
     rm -f "$share/man/man${file##*.}/$file"
     rmdir "$share/man/man${file##*.}" 2>/dev/null || true
   done
-  rm -rf /run/tvs /run/tvsctld.sock
+  rm -f /run/tvsctld.sock
+  find /run/tvs -mindepth 1 -maxdepth 1 ! -name upstreams -exec rm -rf {} + 2>/dev/null || true
+  # A host's nginx may include what is there: it starts with that and is reloaded with it.
+  rmdir /run/tvs/upstreams /run/tvs 2>/dev/null || chown -R root:root /run/tvs 2>/dev/null || true
   # The policy as shipped is ours; a changed one is the administrator's.
   if cmp -s "$source/policy/default.toml" "$policy"; then rm -f "$policy"; fi
   rmdir /etc/tvsctld/projects /etc/tvsctld/policy.d /etc/tvsctld 2>/dev/null || true
@@ -238,7 +242,7 @@ do_uninstall() {
     groupdel tvs || echo "note: group tvs stays: it is the primary group of a user"
   fi
   echo "removed tvsctld and tvsctl"
-  for left in /var/lib/tvsctld /etc/tvsctld /etc/default/tvsctld "$unit_dir"/tvsctld.{socket,service}.d; do
+  for left in /run/tvs/upstreams /var/lib/tvsctld /etc/tvsctld /etc/default/tvsctld "$unit_dir"/tvsctld.{socket,service}.d; do
     [[ ! -e $left ]] || echo "left in place: $left"
   done
 }

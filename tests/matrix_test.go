@@ -97,21 +97,25 @@ type cell struct {
 // matrix are the cells of all routes for all callers.
 type matrix struct {
 	routes []ipc.Route
-	ids    map[string]string // by project: an operation that has ended
+	ids    map[string]string // by project/service: an operation that has ended
 	cells  []cell
 }
 
 // hides lists what a caller must not read in an answer to a request that does not name it.
 func (m *matrix) hides(c caller) []string {
-	switch {
-	case c.root:
+	if c.root {
 		return nil
-	case c.may("ops", mine, ""):
-		return []string{foreign, m.ids[foreign]}
-	case c.may("status", mine, ""):
-		return []string{foreign, m.ids[foreign], m.ids[mine]}
 	}
-	return []string{foreign, m.ids[foreign], mine, m.ids[mine]}
+	list := []string{foreign}
+	if !c.may("status", mine, "") && !c.may("ops", mine, "") {
+		list = append(list, mine)
+	}
+	for of, id := range m.ids {
+		if project, service, _ := strings.Cut(of, "/"); !c.may("ops", project, service) {
+			list = append(list, id)
+		}
+	}
+	return list
 }
 
 func (m *matrix) add(c cell) {
@@ -223,15 +227,16 @@ func (m *matrix) unit(c caller, p probe) {
 }
 
 // operation adds the cells of routes of one operation, which is there only for who may
-// see those of its project.
+// see those of its service.
 func (m *matrix) operation(c caller, r ipc.Route) {
-	for _, project := range []string{mine, foreign} {
-		made := cell{caller: c, what: "ops", method: r.Method, path: strings.Replace(r.Path, "{id}", m.ids[project], 1), want: []int{200}, hidden: m.hides(c)}
+	for of, id := range m.ids {
+		project, service, _ := strings.Cut(of, "/")
+		made := cell{caller: c, what: "ops", method: r.Method, path: strings.Replace(r.Path, "{id}", id, 1), want: []int{200}, hidden: m.hides(c)}
 		switch {
-		case !c.may("ops", project, ""):
+		case !c.may("ops", project, service):
 			made.want, made.has = []int{404}, string(ipc.CodeUnknownOperation)
 			made.hidden = []string{foreign, mine}
-		case strings.HasSuffix(r.Path, "/cancel") && !c.may("cancel", project, ""):
+		case strings.HasSuffix(r.Path, "/cancel") && !c.may("cancel", project, service):
 			made.want = []int{403}
 		case strings.HasSuffix(r.Path, "/cancel"):
 			made.want, made.has = []int{409}, "it has ended"
