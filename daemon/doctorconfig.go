@@ -37,8 +37,14 @@ func checkSettings(_ context.Context, d *Daemon, r *report) {
 	}
 }
 
-// checkPolicy tells what the daemon as a whole complains of and no other check says.
+// checkPolicy reads the policy's files as they are now, and tells what the daemon as a
+// whole complains of and no other check says.
 func checkPolicy(_ context.Context, d *Daemon, r *report) {
+	if now, err := d.readPolicy(); err == nil && now.Hash() != d.policy().Hash() {
+		r.warn("as root: systemctl reload tvsctld", "the policy has changed and was not read again")
+	} else if err != nil && !d.isLawless() {
+		r.wrong("mend it, then as root: systemctl reload tvsctld", "the policy is broken, and will not be read: %v", err)
+	}
 	told := []string{d.config.File, d.config.ProjectDir}
 	if err := d.state.usable(); err != nil {
 		told = append(told, err.Error())

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"tvsctl/systemd"
 	"tvsctl/units"
 )
 
@@ -30,45 +31,58 @@ func checkSystemd(ctx context.Context, d *Daemon, r *report) {
 	}
 }
 
-// ownUnits must be installed, enabled and run.
+// ownUnits must be enabled and run. The others are started when they are needed.
 var ownUnits = []string{"tvsctld.socket", "tvsctld.service"}
 
 const installAgain = "install again: as root scripts/install.sh, or the package"
 
 func checkUnits(ctx context.Context, d *Daemon, r *report) {
-	for _, name := range ownUnits {
+	for _, file := range units.Names() {
+		// A template has no state; any instance tells how its file is.
+		name := strings.Replace(file, "@.", "@doctor.", 1)
 		u, err := d.units.Unit(ctx, name)
 		if err != nil {
 			return // said of systemd already
 		}
-		switch u.LoadState {
-		case "loaded":
-		case "masked":
-			r.wrong("as root: systemctl unmask "+name, "%s is masked", name)
-			continue
-		default:
-			r.wrong(installAgain, "%s is %s", name, u.LoadState)
-			continue
-		}
 		before := len(r.findings)
-		if u.NeedReload {
-			r.wrong("as root: systemctl daemon-reload, then systemctl restart "+name, "the files of %s have changed since systemd read them", name)
-		}
-		if text, err := os.ReadFile(u.Fragment); err == nil && changedUnit(name, string(text)) {
-			r.warn(installAgain+"; what is to stay different belongs into a drop-in: systemctl edit "+name, "%s is not as it was shipped", u.Fragment)
-		}
-		for _, file := range u.DropIns {
-			r.warn("see systemctl cat "+name, "%s changes %s", file, name)
-		}
-		if u.FileState != "enabled" {
-			r.wrong("as root: systemctl enable --now "+name, "%s is %s: it does not come up at boot", name, u.FileState)
-		}
-		if u.ActiveState != "active" && u.ActiveState != "reloading" {
-			r.wrong("as root: systemctl restart "+name, "%s is %s (%s)", name, u.ActiveState, u.Result)
+		if needed := slices.Contains(ownUnits, file); checkUnitFile(r, file, u) && needed {
+			checkOwnUnit(r, u)
 		}
 		if len(r.findings) == before {
-			r.ok("%s is enabled and runs", name)
+			r.ok("%s is as it should be", file)
 		}
+	}
+}
+
+// checkUnitFile looks at a unit's files. It reports whether systemd could load them.
+func checkUnitFile(r *report, file string, u *systemd.Unit) bool {
+	switch u.LoadState {
+	case "loaded":
+	case "masked":
+		r.wrong("as root: systemctl unmask "+file, "%s is masked", file)
+		return false
+	default:
+		r.wrong(installAgain, "%s is %s", file, u.LoadState)
+		return false
+	}
+	if u.NeedReload {
+		r.wrong("as root: systemctl daemon-reload, then systemctl restart tvsctld.service", "the files of %s have changed since systemd read them", file)
+	}
+	if text, err := os.ReadFile(u.Fragment); err == nil && changedUnit(file, string(text)) {
+		r.warn(installAgain+"; what is to stay different belongs into a drop-in: systemctl edit "+file, "%s is not as it was shipped", u.Fragment)
+	}
+	for _, dropIn := range u.DropIns {
+		r.warn("see systemctl cat "+file, "%s changes %s", dropIn, file)
+	}
+	return true
+}
+
+func checkOwnUnit(r *report, u *systemd.Unit) {
+	if u.FileState != "enabled" {
+		r.wrong("as root: systemctl enable --now "+u.ID, "%s is %s: it does not come up at boot", u.ID, u.FileState)
+	}
+	if u.ActiveState != "active" && u.ActiveState != "reloading" {
+		r.wrong("as root: systemctl restart "+u.ID, "%s is %s (%s)", u.ID, u.ActiveState, u.Result)
 	}
 }
 

@@ -10,13 +10,17 @@ import (
 // policy is the one in force.
 func (d *Daemon) policy() *policy.Policy { return d.rules.Load() }
 
+func (d *Daemon) readPolicy() (*policy.Policy, error) {
+	if d.config.PolicyFile == "" {
+		return policy.Default(), nil
+	}
+	return policy.Load(d.config.PolicyFile, d.config.PolicyDir, uint32(os.Geteuid()))
+}
+
 // loadPolicy puts the policy's files in force. Broken ones change nothing: at a start
 // only root may do anything then, later what was in force stays.
 func (d *Daemon) loadPolicy() error {
-	p, err := policy.Default(), error(nil)
-	if d.config.PolicyFile != "" {
-		p, err = policy.Load(d.config.PolicyFile, d.config.PolicyDir, uint32(os.Geteuid()))
-	}
+	p, err := d.readPolicy()
 	switch {
 	case err == nil:
 		d.rules.Store(p)
@@ -33,4 +37,11 @@ func (d *Daemon) loadPolicy() error {
 	defer d.mu.Unlock()
 	d.lawless = err
 	return err
+}
+
+// isLawless reports whether the policy was found broken when it was last to be put in force.
+func (d *Daemon) isLawless() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lawless != nil
 }

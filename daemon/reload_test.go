@@ -50,7 +50,7 @@ func TestReload(t *testing.T) {
 	if problems := s.status(t).Problems; len(problems) != 0 {
 		t.Errorf("still %q", problems)
 	}
-	good := settings{Idle: idleTime(2 * time.Hour), MaxConnections: 1024, MaxConnectionsPerUser: 9, MaxOperations: 1}
+	good := settings{Idle: idleTime(2 * time.Hour), MaxConnections: 1024, MaxConnectionsPerUser: 9, MaxOperations: 1, MaxOperationsPerUser: 64}
 	if got := *s.d.settings.Load(); !reflect.DeepEqual(got, good) {
 		t.Errorf("in force: %+v", got)
 	}

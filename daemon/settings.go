@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 //	max_connections          = 1024  # open at one time; 1 to 65536, as the others
 //	max_connections_per_user = 64    # so that one user cannot shut out the others
 //	max_operations           = 256   # that run or wait on the whole host
+//	max_operations_per_user  = 64    # but root's
 //
 //	[units]                          # what it may do with which units, for those whom the policy lets
 //	"backup.service" = ["start", "stop", "restart", "reload", "reset-failed"]
@@ -29,6 +31,7 @@ type settings struct {
 	MaxConnections        bound    `toml:"max_connections"`
 	MaxConnectionsPerUser bound    `toml:"max_connections_per_user"`
 	MaxOperations         bound    `toml:"max_operations"`
+	MaxOperationsPerUser  bound    `toml:"max_operations_per_user"`
 
 	Units map[string]unitVerbs `toml:"units"`
 }
@@ -140,7 +143,7 @@ func (d *Daemon) configure(instead string) error {
 }
 
 func (d *Daemon) defaults() settings {
-	return settings{Idle: idleTime(d.config.Idle), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256}
+	return settings{Idle: idleTime(d.config.Idle), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256, MaxOperationsPerUser: 64}
 }
 
 // idle is how long the daemon stays without anything to do; 0: for ever.
@@ -149,19 +152,27 @@ func (d *Daemon) idle() time.Duration { return time.Duration(d.settings.Load().I
 // reserve makes room for an operation until release, by when it is admitted or was
 // refused. The daemon's own are always let in.
 func (d *Daemon) reserve(o *operation, who peer) (release func(), refused error) {
-	id := o.record.ID
+	id, bounds := o.record.ID, d.settings.Load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := len(d.reserved)
-	for running := range d.running {
-		if !d.reserved[running] {
-			n++
+	all := maps.Clone(d.reserved)
+	for id, o := range d.running {
+		all[id] = o.record.UID
+	}
+	own := 0
+	for _, uid := range all {
+		if uid == who.UID {
+			own++
 		}
 	}
-	if n >= int(d.settings.Load().MaxOperations) && !who.itself {
-		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations run or wait already", o.record.Summary, n), Hint: "see tvsctl ops"}
+	switch {
+	case who.itself:
+	case len(all) >= int(bounds.MaxOperations):
+		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations run or wait already", o.record.Summary, len(all)), Hint: "see tvsctl ops"}
+	case own >= int(bounds.MaxOperationsPerUser) && who.UID != 0:
+		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of %s run or wait already", o.record.Summary, own, who.name()), Hint: "see tvsctl ops"}
 	}
-	d.reserved[id] = true
+	d.reserved[id] = who.UID
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()

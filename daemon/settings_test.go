@@ -20,7 +20,7 @@ func writeSettings(t *testing.T, path, text string) {
 }
 
 func TestReadSettings(t *testing.T) {
-	usual := settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256}
+	usual := settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 64, MaxOperations: 256, MaxOperationsPerUser: 64}
 	path := filepath.Join(t.TempDir(), "tvsctld.toml")
 	if got, err := readSettings(path, usual); err != nil || !reflect.DeepEqual(got, usual) {
 		t.Errorf("without a file %+v, %v", got, err)
@@ -31,8 +31,8 @@ func TestReadSettings(t *testing.T) {
 	}{
 		{"", usual},
 		{"# nothing\n", usual},
-		{"max_connections = 65536\nidle = \"1h30m\"\n", settings{Idle: idleTime(90 * time.Minute), MaxConnections: 65536, MaxConnectionsPerUser: 64, MaxOperations: 256}},
-		{"max_connections_per_user = 1\nmax_operations = 3\n", settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 1, MaxOperations: 3}},
+		{"max_connections = 65536\nidle = \"1h30m\"\n", settings{Idle: idleTime(90 * time.Minute), MaxConnections: 65536, MaxConnectionsPerUser: 64, MaxOperations: 256, MaxOperationsPerUser: 64}},
+		{"max_connections_per_user = 1\nmax_operations = 3\n", settings{Idle: idleTime(time.Minute), MaxConnections: 1024, MaxConnectionsPerUser: 1, MaxOperations: 3, MaxOperationsPerUser: 64}},
 	} {
 		writeSettings(t, path, c.text)
 		if got, err := readSettings(path, usual); err != nil || !reflect.DeepEqual(got, c.want) {
@@ -69,8 +69,8 @@ func TestReadSettings(t *testing.T) {
 
 // The bound on operations counts those that run and those that are about to, each once.
 func TestMaxOperations(t *testing.T) {
-	d := &Daemon{running: map[string]*operation{}, reserved: map[string]bool{}}
-	d.settings.Store(&settings{MaxOperations: 2})
+	d := &Daemon{running: map[string]*operation{}, reserved: map[string]uint32{}}
+	d.settings.Store(&settings{MaxOperations: 2, MaxOperationsPerUser: 2})
 	enter := func(id string, who peer) (func(), error) {
 		return d.reserve(newOperation(nil, ipc.Operation{ID: id, Summary: "scale webapp"}, job{}), who)
 	}
@@ -78,7 +78,7 @@ func TestMaxOperations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.running["a"] = nil
+	d.running["a"] = &operation{}
 	releaseB, err := enter("b", peer{})
 	if err != nil {
 		t.Fatal(err)
@@ -102,5 +102,14 @@ func TestMaxOperations(t *testing.T) {
 	delete(d.running, "a")
 	if len(d.reserved) != 0 {
 		t.Errorf("left %v", d.reserved)
+	}
+	// One user's bound holds up nobody else.
+	d.settings.Store(&settings{MaxOperations: 9, MaxOperationsPerUser: 1})
+	d.running["a"] = &operation{record: ipc.Operation{UID: 1}}
+	if _, err := enter("b", peer{UID: 1}); !errors.As(err, &refused) || refused.Code != ipc.CodeBusy || !strings.Contains(refused.Message, "cannot scale webapp: 1 operations of ") {
+		t.Errorf("one of a user too many: %v", err)
+	}
+	if _, err := enter("c", peer{UID: 2}); err != nil {
+		t.Errorf("another user's: %v", err)
 	}
 }

@@ -2,9 +2,21 @@
 // configuration, as they are shipped.
 package units
 
-import "embed"
+import (
+	"embed"
+	"io/fs"
+)
 
 // Files are the unit files by name.
 //
 //go:embed *.service *.socket
 var Files embed.FS
+
+// Names lists them, sorted.
+func Names() []string {
+	names, err := fs.Glob(Files, "*.*")
+	if err != nil {
+		panic(err) // no pattern of ours is wrong
+	}
+	return names
+}
