@@ -17,7 +17,7 @@ const narrow = "[[rule]]\ngroups = [990]\nrole = 'viewer'\nservices = ['web']\np
 func TestNarrowedStatus(t *testing.T) {
 	d, _ := ruled(t, narrow)
 	d.broken = map[string]string{"other": "cannot read other.toml", "shop": "cannot read shop.toml"}
-	whole := ipc.Status{Project: "shop", Services: []ipc.Service{{Name: "vault"}, {Name: "web"}}, Operations: []ipc.Operation{{ID: "1", Project: "shop"}},
+	whole := ipc.Status{Project: "shop", Services: []ipc.Service{{Name: "vault"}, {Name: "web"}}, Operations: []ipc.Operation{{ID: "1", Project: "shop"}, {ID: "2", Project: "shop", Services: []string{"vault"}}, {ID: "3", Project: "shop", Services: []string{"vault", "web"}}},
 		Nginx: []ipc.Nginx{{Upstreams: []ipc.Upstream{{Service: "vault"}, {Service: "web"}}}}, Problems: []string{"cannot read other.toml", "cannot read shop.toml", "full"}}
 	text, err := json.Marshal(whole)
 	if err != nil {
@@ -28,8 +28,8 @@ func TestNarrowedStatus(t *testing.T) {
 		uid, group uint32
 		want       string
 	}{
-		{0, 0, "vault web / vault web / 1 / cannot read other.toml cannot read shop.toml full"},
-		{stranger, 990, "web / web / 1 / cannot read shop.toml full"},
+		{0, 0, "vault web / vault web / 1 2 3 / cannot read other.toml cannot read shop.toml full"},
+		{stranger, 990, "web / web / 1 3 / cannot read shop.toml full"},
 		{stranger, 991, "vault web / vault web /  / cannot read other.toml cannot read shop.toml full"},
 	} {
 		reply, err := json.Marshal(d.narrowed(asking(t, c.uid, c.group).Context(), told))

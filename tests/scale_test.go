@@ -42,7 +42,7 @@ func TestNoRequestFails(t *testing.T) {
 					r := s.underLoad(t, walk.count, nginx.keepalive, func() { walkCounts(t, s, walk.counts[1:]) })
 					t.Logf("%s, on SIGTERM %s, %s: %v", nginx.name, onTerm, walk.name, r)
 					if r.Failed > 0 {
-						t.Errorf("%d requests failed: %v", r.Failed, r.Errors)
+						t.Errorf("%d requests failed: %v\n%s", r.Failed, r.Errors, s.story())
 					}
 					// What the machine itself stood still is no doing of ours.
 					if r.P99 >= 600+r.Stall {

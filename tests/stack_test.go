@@ -166,6 +166,12 @@ func (s *stack) underLoad(t testing.TB, count int, keepalive bool, do func()) lo
 	return r
 }
 
+// story is what nginx complained of, and what tvsctld did.
+func (s *stack) story() string {
+	return s.m.run("sh", "-c", "docker logs --tail 2000 -t "+s.name+"-entry-1 2>&1 | grep -F '[' | grep -v ' 200 ' | tail -n 60; "+
+		"journalctl -u tvsctld -o short-precise --no-pager -n 80").out
+}
+
 // underLoadUntil does so until do returns.
 func (s *stack) underLoadUntil(t testing.TB, do func()) loadResult {
 	t.Helper()
