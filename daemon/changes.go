@@ -189,7 +189,12 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		}
 		return "", takenBack(plan, err)
 	}
-	if !plan.Empty() {
+	if plan.Empty() {
+		// The guard may not have told nginx yet.
+		if err := s.sync(ctx); err != nil {
+			o.line("warning: cannot tell whether nginx serves what is there: " + err.Error())
+		}
+	} else {
 		s.warn(o)
 	}
 	if err := s.keep(p, want); err != nil {

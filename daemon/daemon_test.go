@@ -146,6 +146,25 @@ func (s *stack) status(t *testing.T) ipc.Status {
 	return status
 }
 
+// A change that has nothing to do has nginx serve what is there all the same: the guard
+// may not have come to it yet.
+func TestNothingToDoIsServed(t *testing.T) {
+	s := newStack(t)
+	until(t, "the guard publishes", func() bool { return s.members() == "172.20.0.1:8080" })
+	site := s.d.site("tvs")
+	site.mu.Lock()
+	for _, b := range site.balancers {
+		b.met = false
+	}
+	site.mu.Unlock()
+	s.mu.Lock()
+	s.files["webapp.conf"] = "upstream webapp {\n    server 127.0.0.1:9 down;\n}\n"
+	s.mu.Unlock()
+	if o := s.do(t, "scale", scaleRequest(1)); o.Result != "webapp has 1 ready replica already: nothing to do" || s.members() != "172.20.0.1:8080" {
+		t.Errorf("%+v, nginx has %s", o, s.members())
+	}
+}
+
 func TestScaleFromEndToEnd(t *testing.T) {
 	s := newStack(t)
 	if o := s.do(t, "scale", scaleRequest(3)); o.State != ipc.OperationSucceeded || o.Result != "webapp has 3 ready replicas" || o.Summary != "scale webapp from 1 to 3" {

@@ -56,9 +56,11 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) ma
 
 // eligible returns the replicas that should serve: those that are ready, and where
 // none is, those that are unhealthy, for a failing shared dependency must not empty
-// the upstream. One that has ended never serves.
+// the upstream. Where there are none of these either, those whose port has not been seen
+// open yet: without them nginx would answer 502 until the next look, though they may
+// listen by now. One that has ended never serves.
 func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time) []dockerops.Replica {
-	var ready, unhealthy []dockerops.Replica
+	var ready, unhealthy, unseen []dockerops.Replica
 	for _, r := range replicas {
 		if !r.Running() || held[r.ID] {
 			continue
@@ -71,13 +73,18 @@ func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[
 		case "":
 			if since, ok := listening[r.ID]; ok && since.Equal(r.Started) {
 				ready = append(ready, r)
+			} else {
+				unseen = append(unseen, r)
 			}
 		}
 	}
-	if len(ready) == 0 {
+	switch {
+	case len(ready) > 0:
+		return ready
+	case len(unhealthy) > 0:
 		return unhealthy
 	}
-	return ready
+	return unseen
 }
 
 // look probes the running replicas without a health check whose port was not yet
