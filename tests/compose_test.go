@@ -142,8 +142,11 @@ func TestNothingComesBack(t *testing.T) {
 
 	reboot(t, m)
 	m.eventually(t, 30*time.Second, "both projects serve what is desired", func() bool {
-		s, p := m.status(t, stays.name), m.status(t, plain.name)
-		return s.State == ipc.StateUp && p.State == ipc.StateUp
+		s, p := m.tvsctl("-p", stays.name, "status"), m.tvsctl("-p", plain.name, "status")
+		if s.code != 0 || p.code != 0 {
+			t.Logf("not yet: %s%s", s, p)
+		}
+		return s.code == 0 && p.code == 0
 	})
 	for _, s := range []*stack{stays, plain} {
 		if n := m.service(t, s.name, "webapp").Ready; n != map[*stack]int{stays: 3, plain: 2}[s] {
