@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -111,5 +112,22 @@ func TestMaxOperations(t *testing.T) {
 	}
 	if _, err := enter("c", peer{UID: 2}); err != nil {
 		t.Errorf("another user's: %v", err)
+	}
+}
+
+// A file that is not there is none, also in a directory that others can write; one that
+// is there is refused.
+func TestReadTrusted(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "shop.toml")
+	if _, err := readTrusted(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	writeSettings(t, path, "")
+	if _, err := readTrusted(path); err == nil || !strings.Contains(err.Error(), "cannot trust "+dir+": others than its owner can write it") {
+		t.Errorf("one that is: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ var faults = []fault{
 	{name: "no compose plugin", plant: "mv /usr/libexec/docker/cli-plugins/docker-compose /tmp/", want: `problem +compose .*not installed.* → apt install`,
 		mend: "mv /tmp/docker-compose /usr/libexec/docker/cli-plugins/"},
 	{name: "settings with a mistake", plant: "echo 'idle = \"never\"' >" + settings, want: `problem +settings .*tvsctld.toml.*never.* → mend it, then .*reload`, mend: "rm " + settings},
-	{name: "settings that anybody can write", plant: "touch " + settings + "; chmod 666 " + settings, want: `problem +settings .*can be written by others`, mend: "rm " + settings},
+	{name: "settings that anybody can write", plant: "touch " + settings + "; chmod 666 " + settings, want: `problem +settings .*others than its owner can write it`, mend: "rm " + settings},
 	{name: "settings that were not read", plant: "echo 'max_operations = 9' >" + settings, want: `warning +settings .*was not read again → .*reload tvsctld`, mend: "rm " + settings},
 	{name: "a listed unit that is not there", plant: `printf '[units]\n"nothing.service" = ["start"]\n' >` + settings, want: `problem +polkit .*cannot let tvsctld manage nothing.service: there is no such unit file → mend`,
 		also: `settings`, mend: "rm " + settings},

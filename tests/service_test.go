@@ -217,7 +217,7 @@ func TestUpAndDown(t *testing.T) {
 	s.tvsctl(t, "verify")
 	writable := s.dir() + "/compose.yaml"
 	s.m.must(t, "chmod", "666", writable)
-	if r := s.m.tvsctl("-p", s.name, "up"); r.code != ipc.ExitForbidden || !strings.Contains(r.err, "can be written by others") {
+	if r := s.m.tvsctl("-p", s.name, "up"); r.code != ipc.ExitForbidden || !strings.Contains(r.err, "others than its owner can write it") {
 		t.Errorf("a compose file that everybody can write: %s", r)
 	}
 	s.m.must(t, "chmod", "644", writable)
