@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,20 @@ func TestExitStatusesInHelp(t *testing.T) {
 	})
 	if found < 15 {
 		t.Errorf("package ipc has only %d exit statuses", found)
+	}
+}
+
+// TestAdminsCommands: help tells which commands take role admin.
+func TestAdminsCommands(t *testing.T) {
+	for _, group := range [][]string{nil, {"unit"}} {
+		help := newFake(t, nil).tvsctl(append(group, "--help")...).out
+		for line := range strings.Lines(help) {
+			name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			admins := slices.Contains([]string{"audit", "exec", "inspect", "limit", "disable", "enable", "isolate", "mask", "unmask"}, name)
+			if admins != strings.HasSuffix(line, " (for admins)\n") {
+				t.Errorf("%s", line)
+			}
+		}
 	}
 }
 
