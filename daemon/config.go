@@ -61,7 +61,7 @@ func readProjectConfig(dir, project string) (projectConfig, error) {
 		return projectConfig{}, fmt.Errorf("cannot read %s: %v", path, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return projectConfig{}, fmt.Errorf("cannot read %s: unknown key %s", path, unknown[0])
+		return projectConfig{}, fmt.Errorf("cannot read %s:%s unknown key %s", path, lineOf(string(text), unknown[0].String()), unknown[0])
 	}
 	if c.Directory != "" && len(c.Compose) == 0 {
 		return projectConfig{}, fmt.Errorf("cannot read %s: it has a directory, but no files", path)

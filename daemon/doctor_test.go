@@ -94,7 +94,7 @@ func TestDoctorOfTheConfiguration(t *testing.T) {
 	for _, c := range []struct{ path, text, want string }{
 		{file, "max_operations = 7", "warning settings: " + file + " has changed and was not read again"},
 		{file, "max_operations = 0", "problem settings: cannot read " + file},
-		{filepath.Join(projects, "shop.toml"), "nginks = 1", "problem projects: cannot read " + projects + "/shop.toml: unknown key nginks"},
+		{filepath.Join(projects, "shop.toml"), "nginks = 1", "problem projects: cannot read " + projects + "/shop.toml: line 1: unknown key nginks"},
 		{filepath.Join(projects, "shop.conf"), "", "warning projects: " + projects + "/shop.conf is not read"},
 		{filepath.Join(projects, "shop.toml"), "directory = \"/none\"\nfiles = [\"/none/x\"]", "problem projects: the compose files of project shop: cannot use the project directory"},
 	} {

@@ -159,9 +159,22 @@ func checkNginx(_ context.Context, x *patient, r *report) {
 			r.wrong("write proxy_pass http://SERVICE, without a port or a variable, then tvsctl nginx reload", "%s %s", b.name, pitfall)
 		}
 		if b.readOnly != nil && b.facts.Includes {
-			r.wrong("make "+dirOf(x, b.balancer)+" a directory that can be written, or set label tvs.nginx.upstreams", "%v", b.readOnly)
+			r.wrong(writableRemedy(x, b.balancer), "%v", b.readOnly)
 		}
 	}
+}
+
+// writableRemedy says how files can be written into the directory that b includes.
+func writableRemedy(x *patient, b *balancer) string {
+	dir := dirOf(x, b)
+	if x.p.Service(b.service) != nil {
+		return "make " + dir + " a directory that can be written, or set label tvs.nginx.upstreams"
+	}
+	remedy := "as root: install -d -o tvsctld " + dir
+	if dir != hostUpstreamDir { // which the unit lets it write
+		remedy += "; systemctl edit tvsctld, with ReadWritePaths=" + dir + " under [Service]; systemctl restart tvsctld"
+	}
+	return remedy
 }
 
 // remedyOf knows what nginx's complaints come from.

@@ -63,7 +63,7 @@ func describeError(err error) *ipc.Error {
 
 // managedUnits says which setting lists the units that the daemon may manage where it is
 // not root: polkit asks its rule, which is made of that.
-const managedUnits = "as root, list it under units in /etc/tvsctld/tvsctld.toml: the daemon may change no others"
+const managedUnits = "as root, list it under units in /etc/tvsctld/tvsctld.toml, then systemctl reload tvsctld; the daemon may change no others"
 
 func describeRefusal(err *systemd.RefusedError) *ipc.Error {
 	switch err.Problem {

@@ -111,13 +111,20 @@ func readSettings(path string, s settings) (settings, error) {
 	return s, nil
 }
 
-// lineOf says where a key stands, which the decoder does not tell of an unknown one.
+// lineOf says where a key stands, which the decoder does not tell of an unknown one. One
+// of a table may be given with the table's name before it.
 func lineOf(text, key string) string {
-	n := 0
+	n, table := 0, ""
 	for line := range strings.Lines(text) {
 		n++
-		if name, _, _ := strings.Cut(line, "="); strings.Trim(name, " \t\r\n[]\"'") == key {
+		line, _, _ = strings.Cut(line, "#")
+		name, _, _ := strings.Cut(line, "=")
+		name = strings.Trim(name, " \t\r\n[]\"'")
+		if name == key || table+"."+name == key {
 			return fmt.Sprintf(" line %d:", n)
+		}
+		if strings.HasPrefix(strings.TrimSpace(line), "[") {
+			table = name
 		}
 	}
 	return ""

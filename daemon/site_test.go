@@ -200,12 +200,13 @@ func TestReadProjectConfig(t *testing.T) {
 		t.Errorf("%+v, %+v, %v", c, c.Nginx, err)
 	}
 	for text, says := range map[string]string{
-		"directory = ":                             "tvs.toml",
-		"directory = 3":                            "directory",
-		"folder = '/srv'":                          "unknown key folder",
-		"[nginx]\nbalance = 'webapp:8080'":         "unknown key nginx.balance",
-		"[nginx]":                                  "nginx.balances",
-		"[nginx]\nbalances = 'webapp'":             "is not SERVICE:PORT",
+		"directory = ":                     "tvs.toml",
+		"directory = 3":                    "directory",
+		"folder = '/srv'":                  "tvs.toml: line 1: unknown key folder",
+		"[nginx]\nbalance = 'webapp:8080'": "tvs.toml: line 2: unknown key nginx.balance",
+		"[services.a]\nunit = 'a@.service'\n\n[services.b] # b = c\nunit = 'b@.service'\nimage = 'c'\n[nginx]\nimage = 'd'": "tvs.toml: line 6: unknown key services.b.image",
+		"[nginx]":                      "nginx.balances",
+		"[nginx]\nbalances = 'webapp'": "is not SERVICE:PORT",
 		"[nginx]\nbalances='a:1'\nupstreams='run'": "is not an absolute path",
 	} {
 		if c, err := read(text); err == nil || !strings.Contains(err.Error(), says) || c.Nginx != nil {

@@ -112,7 +112,7 @@ func TestRefusalsOfSystemd(t *testing.T) {
 		code ipc.Code
 		hint string
 	}{
-		systemd.Denied:     {ipc.CodeForbidden, "units in /etc/tvsctld/tvsctld.toml"},
+		systemd.Denied:     {ipc.CodeForbidden, "units in /etc/tvsctld/tvsctld.toml, then systemctl reload tvsctld;"},
 		systemd.NoSuchUnit: {ipc.CodeUnknownUnit, "tvsctl unit list"},
 		systemd.Other:      {ipc.CodeUnitRefused, ""},
 	} {

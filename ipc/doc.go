@@ -4,7 +4,7 @@
 //	GET  /v1                                   Route: this list, and who may use what
 //	GET  /v1/version
 //	GET  /v1/whoami                            Whoami
-//	GET  /v1/can-i[?verb=VERB&project=NAME&service=NAME&unit=NAME&image=REF&replicas=N]  Decision
+//	GET  /v1/can-i[?verb=VERB&project=NAME&service=NAME&unit=NAME&image=REF&replicas=N]  Verdict
 //	GET  /v1/projects
 //	GET  /v1/projects/{project}                status of one project
 //	GET  /v1/projects/{project}/services/{service}/inspect[?number=N]  list of Inspection

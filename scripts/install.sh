@@ -11,7 +11,8 @@ usage: scripts/install.sh [--prefix DIR] [--without-docker] [--uninstall]
   --without-docker  on a host where only systemd units are to be managed
   --uninstall       remove everything that was installed
 
-Running it again upgrades in place.
+Running it again upgrades in place. In a git checkout it builds the programs anew
+each time, where root has Go and make.
 USAGE
 }
 
@@ -105,12 +106,23 @@ check() {
   for link in "${links[@]}"; do
     [[ ! -e $link || -L $link ]] || missing+=("a free place for the link $link: move the file that is there away")
   done
-  if [[ ! -x $source/bin/tvsctld || ! -x $source/bin/tvsctl ]]; then
-    if command -v go >/dev/null && command -v make >/dev/null; then
-      ((${#missing[@]})) || make -C "$source" build
-    else
-      missing+=("the programs in $source/bin: run make build there, or install Go and make")
-    fi
+  check_programs
+}
+
+# check_programs builds those of a checkout anew, for they may be older than its units.
+# A tree that was copied has what it came with.
+check_programs() {
+  local have='' checkout=''
+  if [[ -x $source/bin/tvsctld && -x $source/bin/tvsctl ]]; then have=yes; fi
+  if [[ -e $source/.git ]]; then checkout=yes; fi
+  if [[ $have && ! $checkout ]]; then return; fi
+  # git, and Go with it, refuses root a checkout of somebody else outside of sudo.
+  if command -v go >/dev/null && command -v make >/dev/null && { [[ ! $checkout ]] || git -C "$source" status >/dev/null 2>&1; }; then
+    ((${#missing[@]})) || make -C "$source" build
+  elif [[ $have ]]; then
+    echo "note: the programs in $source/bin are installed as they are: root has no Go, no make, or no use of the checkout; after git pull run make build first"
+  else
+    missing+=("the programs in $source/bin: run make build there, or install Go and make")
   fi
 }
 

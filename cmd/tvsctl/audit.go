@@ -17,7 +17,7 @@ func (a *app) auditCommand() *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "Show who asked for what, what was decided, and how it ended",
+		Short: "Show who asked for what, what was decided, and how it ended (for admins)",
 		Long: `Show who asked for what, what was decided and by which rule, and how it ended, from the
 journal of this host. Only what tvsctld wrote itself is shown: the journal knows.`,
 		Example: `  tvsctl audit

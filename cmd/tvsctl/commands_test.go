@@ -52,6 +52,15 @@ func TestOverride(t *testing.T) {
 	if got := daemon.tvsctl("override", "-o", directory); got.status != ipc.ExitFailure {
 		t.Errorf("a directory gives %+v", got)
 	}
+	// Root can read every file; a link to itself nobody can.
+	odd := filepath.Join(directory, "odd.yaml")
+	if err := os.Symlink(odd, odd); err != nil {
+		t.Fatal(err)
+	}
+	got := daemon.tvsctl("override", "-o", odd)
+	if _, err := os.Readlink(odd); err != nil || got.status != ipc.ExitFailure || !strings.Contains(got.err, "it cannot be seen what is there") {
+		t.Errorf("a file that cannot be read gives %+v, and is replaced: %v", got, err)
+	}
 	var decoded ipc.Override
 	if got := daemon.tvsctl("override", "--json"); json.Unmarshal([]byte(got.out), &decoded) != nil || decoded.File != file {
 		t.Errorf("--json prints %s", got.out)
@@ -103,7 +112,8 @@ func TestOps(t *testing.T) {
 	failed.Steps = []ipc.Step{{ID: 1, State: ipc.StepFailed, Text: "wait for tvs-webapp-2", Started: at(61), Ended: at(63), Error: "exited"}}
 	routes := map[string]any{
 		"GET /operations": []ipc.Operation{failed, succeeded}, "GET /operations?project=tvs": []ipc.Operation{succeeded},
-		"GET /operations/op2": failed, "GET /operations/op2/events": events{operationEvent(failed)}}
+		"GET /operations/op2": failed, "GET /operations/op2/events": events{operationEvent(failed)},
+		"GET /operations/op3": ipc.Operation{ID: "op3", Unit: "shop.service", Summary: "start shop.service", State: ipc.OperationRunning}}
 	daemon := newFake(t, routes)
 	got := daemon.tvsctl("ops")
 	rows := strings.Split(got.out, "\n")
@@ -117,6 +127,10 @@ func TestOps(t *testing.T) {
 	got = daemon.tvsctl("ops", "op2")
 	for _, want := range []string{"ann (uid 1000)", "failed: cannot scale", "  boom\n  → read the log\n", "failed  2.0s  wait for tvs-webapp-2  exited\n"} {
 		contains(t, "ops ID", got.out, want)
+	}
+	contains(t, "ops of a project", got.out, "project    tvs\n")
+	if got := daemon.tvsctl("ops", "op3").out; strings.Contains(got, "project") || !strings.Contains(got, "\nunit       shop.service\n") {
+		t.Errorf("ops of a unit prints\n%s", got)
 	}
 	if got.status != 0 {
 		t.Errorf("showing a failure exits %d", got.status)

@@ -12,7 +12,7 @@ func (a *app) completionCommand() *cobra.Command {
 		Use:   "completion {bash|zsh|fish}",
 		Short: "Print the completion script for a shell",
 		Long: `Print the completion script for a shell. It completes commands, flags, and,
-through the daemon, the names of projects, services and operations.`,
+through the daemon, the names of projects, services, units and operations.`,
 		Example: `  tvsctl completion bash > /etc/bash_completion.d/tvsctl
   tvsctl completion zsh > "${fpath[1]}/_tvsctl"
   tvsctl completion fish > ~/.config/fish/completions/tvsctl.fish`,

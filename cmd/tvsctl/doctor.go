@@ -65,16 +65,21 @@ func (a *app) examine(ctx context.Context) []ipc.Finding {
 			Remedy: "as root: systemctl restart tvsctld; if that does not help, install again"})
 	}
 	if err != nil {
-		return append(findings, unreachable(err))
+		return append(findings, unreachable(err, daemon.Version != ""))
 	}
 	return append(findings, theirs...)
 }
 
-// unreachable is the finding that the daemon did not answer.
-func unreachable(err error) ipc.Finding {
+// unreachable is the finding that the daemon did not say what it sees; answered is
+// whether it answers this caller at all.
+func unreachable(err error, answered bool) ipc.Finding {
 	f := ipc.Finding{State: ipc.FindingProblem, Check: "tvsctld", Text: err.Error(), Remedy: "see systemctl status tvsctld.socket tvsctld.service"}
 	var refusal *ipc.Error
-	if errors.As(err, &refusal) && refusal.Hint != "" {
+	if errors.As(err, &refusal) && refusal.Code == ipc.CodeForbidden && answered {
+		return ipc.Finding{State: ipc.FindingWarning, Check: "tvsctld", Text: "tvsctld tells what it sees of this host only to those who may see all of it",
+			Remedy: "what you may do is in tvsctl whoami; as root: tvsctl doctor"}
+	}
+	if refusal != nil && refusal.Hint != "" {
 		f.Remedy = refusal.Hint
 	}
 	return f

@@ -12,10 +12,11 @@ import (
 
 func TestDoctorCommand(t *testing.T) {
 	version := ipc.Version{Version: clientVersion().Version}
+	forbidden := &ipc.Error{Code: ipc.CodeForbidden, Message: "ana may not status the host", Hint: "see"}
 	for _, c := range []struct {
 		name   string
 		theirs any
-		daemon ipc.Version
+		daemon any
 		status int
 		want   string
 	}{
@@ -24,6 +25,8 @@ func TestDoctorCommand(t *testing.T) {
 		{"a problem", []ipc.Finding{{State: "problem", Check: "disk", Text: "full", Remedy: "make room"}}, version, ipc.ExitFailure, "problem  disk     full → make room\n"},
 		{"another daemon", []ipc.Finding{}, ipc.Version{Version: "older"}, ipc.ExitFailure, "the tvsctld that runs is older → "},
 		{"a daemon that does not know it", &ipc.Error{Code: ipc.CodeUnknownRoute, Message: "there is no GET", Hint: "upgrade"}, version, ipc.ExitFailure, "problem  tvsctld  there is no GET → upgrade\n"},
+		{"a narrow rule", forbidden, version, ipc.ExitFailure, "warning  tvsctld  tvsctld tells what it sees of this host only to those who may see all of it → "},
+		{"no rule at all", forbidden, forbidden, ipc.ExitFailure, "problem  tvsctld  ana may not status the host → see\n"},
 	} {
 		daemon := newFake(t, map[string]any{"GET /doctor": c.theirs, "GET /version": c.daemon})
 		got := daemon.tvsctl("doctor")

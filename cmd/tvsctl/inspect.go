@@ -15,7 +15,7 @@ import (
 func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "inspect SERVICE[.N]",
-		Short: "Look inside replicas: namespaces, cgroup, files, networks, health",
+		Short: "Look inside replicas: namespaces, cgroup, files, networks, health (for admins)",
 		Long: `Look inside the replicas of a service, or the one with number N: its process and
 namespaces, what the kernel allows it and what it uses, where its files are, its
 networks and mounts, its restarts and its health checks.`,

@@ -16,7 +16,7 @@ func (a *app) limitCommand() *cobra.Command {
 	var cpus, memory, pids string
 	cmd := &cobra.Command{
 		Use:   "limit SERVICE [--cpus N] [--memory SIZE] [--pids N]",
-		Short: "Change what replicas may use, without a restart",
+		Short: "Change what replicas may use, without a restart (for admins)",
 		Long: `Change what the replicas of a service may use: of those that run, without a restart,
 and of those to come. 0 lifts a limit. A limit that is not given stays as it is.
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,11 @@ does not name one.
 The path of tvsctld's socket, where
 .B \-\-socket
 does not name one.
+.TP
+\fBNO_COLOR\fR
+Anything but an empty one: no colours. There are none either where the output is no terminal, or
+.B TERM
+is dumb.
 .SH FILES
 .TP
 .I /run/tvsctld.sock
@@ -113,8 +119,17 @@ func (w *roff) flags(flags *pflag.FlagSet) {
 		if value != "" {
 			name += " \\fI" + escape(value) + "\\fR"
 		}
-		fmt.Fprintf(w, ".TP\n%s\n%s\n", name, escape(usage))
+		fmt.Fprintf(w, ".TP\n%s\n%s\n", name, escape(usage+shownDefault(f)))
 	})
+}
+
+// shownDefault is what --help adds of a default that says something; those of --project and
+// --socket come from the environment.
+func shownDefault(f *pflag.Flag) string {
+	if slices.Contains([]string{"", "0", "false", "[]", "0s"}, f.DefValue) || f.Name == "socket" || f.Name == "project" {
+		return ""
+	}
+	return " (default " + f.DefValue + ")"
 }
 
 // text renders paragraphs; indented ones stay as they are.

@@ -128,7 +128,11 @@ func outcome(o *ipc.Operation) string {
 func (a *app) writeOperation(w io.Writer, o *ipc.Operation) {
 	t := table{states: []int{1}, colour: a.colour()}
 	t.add("operation", o.ID)
-	t.add("project", o.Project)
+	if o.Unit != "" {
+		t.add("unit", o.Unit)
+	} else {
+		t.add("project", o.Project)
+	}
 	t.add("what", o.Summary)
 	t.add("user", fmt.Sprintf("%s (uid %d)", o.User, o.UID))
 	t.add("when", age(a.now(), o.Queued)+" ago")

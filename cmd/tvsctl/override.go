@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -67,6 +69,11 @@ const overrideMark = "Made by: tvsctl"
 // holds settings of the stack that would be lost.
 func replaceOverride(file, text string) error {
 	before, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		refusal := failuref("cannot write the override file: it cannot be seen what is there: %v", err)
+		refusal.Hint = "name another file: tvsctl override -o FILE"
+		return refusal
+	}
 	if first, _, _ := strings.Cut(string(before), "\n"); err == nil && !strings.Contains(first, overrideMark) {
 		refusal := failuref("cannot write the override file: %s is not one that tvsctl made", clean(file))
 		refusal.Hint = "put the output of tvsctl override into it by hand, or name another file: tvsctl override -o FILE"

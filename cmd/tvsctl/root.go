@@ -58,7 +58,7 @@ the services of docker compose projects, and shows how they are.
 Exit statuses: 0 done or up, 1 failure, 2 usage, 3 stopped, 4 no such project,
 service, operation or unit, 5 not scalable, 6 count out of range, 7 conflict, 8 a replica
 did not become ready, 9 nginx, 10 degraded, 11 Docker, 12 docker compose, 13 the
-daemon's state, 69 the daemon is not reachable, 77 permission denied.`,
+daemon's state, 14 canceled, 69 the daemon is not reachable, 77 permission denied.`,
 		Example: `  tvsctl status
   tvsctl scale webapp 3
   tvsctl ops`,

@@ -12,10 +12,10 @@ func (a *app) unitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unit",
 		Short: "Show and change the units of systemd on this host",
-		Long: `Show and change the units of systemd on this host, with the verbs and the exit
-statuses of systemctl. nginx means nginx.service. What a unit did not do is explained:
-its result, exit status or signal, a condition, the unit that it depends on, and the last
-lines of its journal.`,
+		Long: `Show and change the units of systemd on this host, with the verbs of systemctl;
+status has its exit statuses too, the others those of tvsctl. nginx means nginx.service.
+What a unit did not do is explained: its result, exit status or signal, a condition, the
+unit that it depends on, and the last lines of its journal.`,
 		Example: `  tvsctl unit list 'php*'
   tvsctl unit status nginx
   tvsctl unit restart nginx`,
@@ -59,7 +59,29 @@ func unitArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// maxUnits bounds how many units one command changes.
+// eachUnit calls look for every unit. Where there are several each failure is told, and the
+// highest exit status is that of the command.
+func (a *app) eachUnit(cmd *cobra.Command, names []string, look func(name string) error) error {
+	if err := unitArguments(cmd, names); err != nil {
+		return err
+	}
+	if len(names) == 1 {
+		return look(names[0])
+	}
+	worst := ipc.ExitOK
+	for _, name := range names {
+		worst = max(worst, a.finish(cmd.Context(), look(name)))
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+	}
+	if worst == ipc.ExitOK {
+		return nil
+	}
+	return exitStatus(worst)
+}
+
+// maxUnits bounds how many units one command takes.
 const maxUnits = 256
 
 // completeUnits completes the names of units in the first max arguments.

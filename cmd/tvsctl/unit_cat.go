@@ -12,18 +12,20 @@ import (
 
 func (a *app) unitCatCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:               "cat UNIT",
-		Short:             "Print a unit's file and its drop-ins",
-		Example:           "  tvsctl unit cat nginx",
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completeUnits(1),
+		Use:               "cat UNIT...",
+		Short:             "Print the files of units and their drop-ins",
+		Example:           "  tvsctl unit cat nginx\n  tvsctl unit cat nginx php8.4-fpm",
+		Args:              arguments(1, maxUnits),
+		ValidArgsFunction: a.completeUnits(maxUnits),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := unitArgument(cmd, args[0])
-			if err != nil {
-				return err
-			}
 			files := []ipc.UnitFile{}
-			if err := a.client().Get(cmd.Context(), ipc.UnitPath(name, "files"), &files); err != nil {
+			err := a.eachUnit(cmd, args, func(name string) error {
+				var more []ipc.UnitFile
+				err := a.client().Get(cmd.Context(), ipc.UnitPath(name, "files"), &more)
+				files = append(files, more...)
+				return err
+			})
+			if err != nil && len(args) == 1 {
 				return err
 			}
 			a.show(files, func(w io.Writer) {
@@ -37,7 +39,7 @@ func (a *app) unitCatCommand() *cobra.Command {
 					}
 				}
 			})
-			return nil
+			return err
 		},
 	}
 }

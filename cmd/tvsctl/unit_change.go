@@ -116,7 +116,7 @@ func (a *app) unitFileCommand(verb, short string) *cobra.Command {
 	var now bool
 	cmd := &cobra.Command{
 		Use:   verb + " UNIT...",
-		Short: short,
+		Short: short + " (for admins)",
 		Long: short + `. tvsctld has no right to that of its own: a root oneshot
 does it for the units that root has listed in /etc/tvsctld/unit-files.list, in lines such
 as "` + verb + ` nginx.service". For others the command that root must give is printed.`,

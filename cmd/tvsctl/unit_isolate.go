@@ -16,7 +16,7 @@ func (a *app) unitIsolateCommand() *cobra.Command {
 	var yes, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "isolate UNIT",
-		Short: "Start a unit and stop all others",
+		Short: "Start a unit and stop all others (for admins)",
 		Long: `Start a unit with what it needs and stop all other units. It shows which are to be
 stopped, and asks. Only units that say AllowIsolate=yes can be isolated.`,
 		Example: `  tvsctl unit isolate multi-user.target

@@ -14,31 +14,33 @@ import (
 func (a *app) unitStatusCommand() *cobra.Command {
 	var lines int
 	cmd := &cobra.Command{
-		Use:   "status UNIT",
-		Short: "Show how a unit is",
-		Long: `Show how a unit is. With -n, and of one that is not active, also the last lines that the
+		Use:   "status UNIT...",
+		Short: "Show how units are",
+		Long: `Show how units are. With -n, and of one that is not active, also the last lines that the
 journal has of this or its last run. The exit status is systemctl's: 0 active, 3 inactive
-or failed, 4 no such unit.`,
+or failed, 4 no such unit; of several units the highest. With --json several are a list.`,
 		Example: `  tvsctl unit status nginx
+  tvsctl unit status nginx php8.4-fpm
   tvsctl unit status nginx -n 50
   tvsctl unit status nginx --json`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completeUnits(1),
+		Args:              arguments(1, maxUnits),
+		ValidArgsFunction: a.completeUnits(maxUnits),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := unitArgument(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			var unit ipc.Unit
-			path := ipc.UnitPath(name, "")
+			query := ""
 			if cmd.Flags().Changed("lines") {
-				path += fmt.Sprintf("?lines=%d", lines)
+				query = fmt.Sprintf("?lines=%d", lines)
 			}
-			if err := a.client().Get(cmd.Context(), path, &unit); err != nil {
-				return err
-			}
-			a.show(unit, func(w io.Writer) { a.writeUnit(w, &unit) })
-			return unitState(&unit)
+			units := []ipc.Unit{}
+			err := a.eachUnit(cmd, args, func(name string) error {
+				var unit ipc.Unit
+				if err := a.client().Get(cmd.Context(), ipc.UnitPath(name, "")+query, &unit); err != nil {
+					return err
+				}
+				units = append(units, unit)
+				return unitState(&unit)
+			})
+			a.showUnits(units, len(args) > 1)
+			return err
 		},
 	}
 	cmd.Flags().IntVarP(&lines, "lines", "n", 0, "show `N` lines of the journal; 10 of a unit that is not active")
@@ -52,6 +54,24 @@ func unitState(unit *ipc.Unit) error {
 		return nil
 	}
 	return exitStatus(ipc.ExitStopped)
+}
+
+// showUnits prints what was found, as JSON one alone or a list.
+func (a *app) showUnits(units []ipc.Unit, list bool) {
+	text := func(w io.Writer) {
+		for i := range units {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			a.writeUnit(w, &units[i])
+		}
+	}
+	switch {
+	case list:
+		a.show(units, text)
+	case len(units) == 1:
+		a.show(units[0], text)
+	}
 }
 
 func (a *app) writeUnit(w io.Writer, u *ipc.Unit) {

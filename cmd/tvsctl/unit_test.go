@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,6 +65,27 @@ func TestUnitStatus(t *testing.T) {
 	}
 	contains(t, "unmet", daemon.tvsctl("unit", "status", "down").out, "not met  ConditionPathExists=/x")
 	contains(t, "failure", daemon.tvsctl("unit", "status", "broken").out, "failure  its process exited with status 3")
+	got = daemon.tvsctl("unit", "status", "down", "none", "/srv")
+	if got.status != ipc.ExitUnknown || got.err != "tvsctl: there is no unit none.service\n" ||
+		!strings.Contains(got.out, "down.service -\n") || !strings.Contains(got.out, "ConditionPathExists=/x\n\nsrv.mount -\n") {
+		t.Errorf("of three: %+v", got)
+	}
+	var list []ipc.Unit
+	for args, status := range map[string]int{"up /srv": 0, "up down": ipc.ExitStopped, "none down": ipc.ExitUnknown} {
+		got := daemon.tvsctl(append([]string{"unit", "status", "--json"}, strings.Fields(args)...)...)
+		if err := json.Unmarshal([]byte(got.out), &list); err != nil || got.status != status || len(list) != 2-strings.Count(args, "none") {
+			t.Errorf("%s: %+v, %v", args, got, err)
+		}
+	}
+	if got := daemon.tvsctl("unit", "status", "none", "--json"); got.out != "" || got.status != ipc.ExitUnknown {
+		t.Errorf("an unknown one: %+v", got)
+	}
+	if got := daemon.tvsctl("unit", "status", "up", "--json"); !strings.HasPrefix(got.out, "{\n") {
+		t.Errorf("one: %+v", got)
+	}
+	if got := daemon.tvsctl("unit", "status", "up", ".."); got.status != ipc.ExitUsage || got.out != "" {
+		t.Errorf("with one that is no name: %+v", got)
+	}
 	contains(t, "lines", daemon.tvsctl("unit", "status", "up", "-n", "5").out, "\nfive\n")
 }
 
@@ -184,6 +206,13 @@ func TestUnitWait(t *testing.T) {
 }
 
 func TestUnitCat(t *testing.T) {
-	daemon := newFake(t, map[string]any{"GET /units/a/files": []ipc.UnitFile{{Path: "/etc/a.service", Text: "[Unit]\nDescription=\x1b[31m\n"}, {Path: "/etc/a.service.d/x.conf", Text: "[Service]"}}})
+	daemon := newFake(t, map[string]any{"GET /units/a/files": []ipc.UnitFile{{Path: "/etc/a.service", Text: "[Unit]\nDescription=\x1b[31m\n"}, {Path: "/etc/a.service.d/x.conf", Text: "[Service]"}},
+		"GET /units/b/files": []ipc.UnitFile{{Path: "/etc/b.service", Text: "[Unit]\n"}}, "GET /units/c/files": &ipc.Error{Code: ipc.CodeUnknownUnit, Message: "there is no unit c.service"}})
 	equal(t, "cat", daemon.tvsctl("unit", "cat", "a").out, "# /etc/a.service\n[Unit]\nDescription=?[31m\n\n# /etc/a.service.d/x.conf\n[Service]\n")
+	if got := daemon.tvsctl("unit", "cat", "b", "c", "b"); got != (result{ipc.ExitUnknown, "# /etc/b.service\n[Unit]\n\n# /etc/b.service\n[Unit]\n", "tvsctl: there is no unit c.service\n"}) {
+		t.Errorf("cat of three: %+v", got)
+	}
+	if got := daemon.tvsctl("unit", "cat", "c", "--json"); got.out != "" || got.status != ipc.ExitUnknown {
+		t.Errorf("cat of an unknown one: %+v", got)
+	}
 }

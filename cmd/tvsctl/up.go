@@ -19,7 +19,8 @@ func (a *app) upCommand() *cobra.Command {
 desired. With -f the project is declared to tvsctld first, which remembers where
 its compose files are. A directory stands for the compose file in it, together
 with its override file. The project's name is that of -p, else the one in the
-file, else that of the directory, as docker compose has it.`,
+file, else that of the directory, as docker compose has it. To declare takes root, or
+role admin with sockets = true.`,
 		Example: `  tvsctl up -f /srv/shop
   tvsctl up -f compose.yaml -f compose.prod.yaml --profile prod
   tvsctl up --build`,

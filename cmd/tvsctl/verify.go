@@ -25,7 +25,7 @@ const (
 func (a *app) verifyCommand() *cobra.Command {
 	var n int
 	cmd := &cobra.Command{
-		Use:   "verify [-n 32] [URL]",
+		Use:   "verify [-n N] [URL]",
 		Short: "Send requests through nginx and count which replica answered",
 		Long: `Send requests through nginx, one after the other, and count how many each replica
 answered. The page names its replica (HOST ...), or matches the pattern in the
@@ -63,7 +63,7 @@ replica answered none.`,
 			return tally.failure(status.Project)
 		},
 	}
-	cmd.Flags().IntVarP(&n, "requests", "n", 32, "how many requests, 1 to 100000")
+	cmd.Flags().IntVarP(&n, "requests", "n", 32, "send `N` requests, 1 to 100000")
 	return cmd
 }
 
