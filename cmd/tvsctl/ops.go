@@ -71,7 +71,9 @@ completes.`,
 			err = a.follow(cmd.Context(), &operation)
 			var refusal *ipc.Error
 			if errors.As(err, &refusal) && refusal.Code == ipc.CodeCanceled {
-				fmt.Fprintln(a.out(), clean(refusal.Message))
+				if !a.json { // which has been shown
+					fmt.Fprintln(a.out(), clean(refusal.Message))
+				}
 				return nil // what was asked for
 			}
 			return err
