@@ -115,6 +115,10 @@ func (s *session) serve(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	s.w = conn
+	stopping, served := s.d.untilStopping(context.Background())
+	defer served()
+	// A client that does not read keeps no command from being hung up.
+	defer context.AfterFunc(stopping, func() { _ = conn.SetWriteDeadline(time.Now().Add(time.Second)) })()
 	gone, ended := make(chan struct{}), make(chan error, 1)
 	leave := sync.OnceFunc(func() { close(gone) })
 	go func() {
@@ -254,6 +258,7 @@ func (f frames) Write(p []byte) (int, error) {
 	defer f.s.mu.Unlock()
 	for part := range slices.Chunk(p, ipc.MaxFrame) {
 		if err := ipc.WriteFrame(f.s.w, f.kind, part); err != nil {
+			f.s.w = io.Discard // what follows half a frame would be taken for its rest
 			return 0, err
 		}
 	}
@@ -291,8 +296,9 @@ func (s *session) hangUp(why string) {
 	_ = s.command.CloseWrite() // it may have ended
 	ctx, cancel := context.WithTimeout(context.Background(), hangupAfter)
 	status, err := s.command.Status(ctx)
+	over := err == nil || ctx.Err() == nil
 	cancel()
-	if ctx.Err() == nil {
+	if over {
 		s.log(status, err)
 		return
 	}

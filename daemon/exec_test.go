@@ -180,3 +180,46 @@ func TestExecSessionEndsWithTheDaemon(t *testing.T) {
 		t.Errorf("then %v", err)
 	}
 }
+
+// A command that ends by itself when its client goes away was not hung up.
+func TestExecEndsWithItsInput(t *testing.T) {
+	s := execOn(t)
+	conn, err := s.Exec(t.Context(), "tvs", ipc.ExecRequest{Service: "webapp", Command: []string{"cat"}, Stdin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	until(t, "its end is on record", func() bool { return strings.Contains(s.journal.String(), "TVS_DURATION_MS") })
+	if journal := s.journal.String(); !strings.Contains(journal, `with exit status 3: "cat" in tvs-webapp-1.`) || strings.Contains(journal, "was hung up") {
+		t.Errorf("the journal is\n%s", journal)
+	}
+}
+
+// A client that does not read keeps neither the daemon from ending nor the end of its
+// command from being seen to.
+func TestExecEndsWithoutAReader(t *testing.T) {
+	var journal *journalBuffer
+	t.Run("daemon", func(inner *testing.T) { // which ends with this
+		s := execOn(inner)
+		journal = s.journal
+		answer := s.OnExec
+		s.OnExec = func(c *enginetest.Container, argv []string, input string) (string, int) {
+			output, status := answer(c, argv, input)
+			if argv[0] == "yes" {
+				output = strings.Repeat("x", 8<<20)
+			}
+			return output, status
+		}
+		conn, err := s.Exec(t.Context(), "tvs", ipc.ExecRequest{Service: "webapp", Command: []string{"yes"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() }) // after the daemon's end
+		if kind, _, err := ipc.ReadFrame(conn); err != nil || kind != ipc.FrameOutput {
+			t.Fatalf("%d, %v", kind, err)
+		}
+	})
+	if text := journal.String(); !strings.Contains(text, `with exit status 3: "yes" in tvs-webapp-1.`) {
+		t.Errorf("the journal is\n%s", text)
+	}
+}

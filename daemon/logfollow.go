@@ -10,6 +10,7 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/policy"
 )
 
 const (
@@ -29,6 +30,9 @@ type logReader struct {
 	merge    *merge
 	look     chan struct{}          // has a value when the replicas are to be looked at; nil: never again
 	replicas map[string]*replicaLog // by container
+
+	rules    *policy.Policy         // by which readable was decided
+	readable map[policy.Target]bool // so far
 }
 
 // replicaLog is how far a replica's log was read.
@@ -53,7 +57,13 @@ func (d *Daemon) tellLogs(ctx context.Context, request ipc.LogRequest, tell func
 			return tell(ipc.LogLine{Time: time.Now(), Error: describeError(err)})
 		}
 	}
-	return l.merge.run(ctx, tell, flush, l.look, func() {
+	permitted := func(line ipc.LogLine) error {
+		if !l.mayRead(line) {
+			return nil
+		}
+		return tell(line)
+	}
+	return l.merge.run(ctx, permitted, flush, l.look, func() {
 		// With the engine away nothing is new; that it is back is an event.
 		_ = l.openReplicas(false)
 	})
@@ -93,6 +103,7 @@ func (l *logReader) openReplicas(first bool) error {
 	}
 	// One that was named may be gone by now, and come back.
 	list, _ := chooseReplicas(p, l.request.Services)
+	list = slices.DeleteFunc(list, func(r chosen) bool { return !l.mayRead(ipc.LogLine{Service: r.service}) })
 	for id, log := range l.replicas {
 		if !log.open && !slices.ContainsFunc(list, func(r chosen) bool { return r.ID == id }) {
 			delete(l.replicas, id)

@@ -33,25 +33,13 @@ func getProjectLogs(d *Daemon, r *http.Request) (any, error) {
 	if _, declared, _ := d.files(p); p.Empty() && !declared {
 		return nil, unknownProject(p.Name)
 	}
-	replicas, err := chooseReplicas(p, request.Services)
-	if err := d.permitLogs(r.Context(), p.Name, replicas); err != nil {
+	if err := d.permitLogs(r.Context(), p, request.Services); err != nil {
 		return nil, err
 	}
-	if err != nil {
+	if _, err := chooseReplicas(p, request.Services); err != nil {
 		return nil, err
 	}
 	return d.streamLogs(r.Context(), request)
-}
-
-// permitLogs decides whether the caller may read the logs of those replicas.
-func (d *Daemon) permitLogs(ctx context.Context, project string, replicas []chosen) error {
-	for _, r := range replicas {
-		q := policy.Request{Verb: policy.Logs, Target: policy.Target{Project: project, Service: r.service}}
-		if decision := d.policy().Decide(d.subjectOf(ctx), q); !decision.Allowed {
-			return d.refused(ctx, q, decision)
-		}
-	}
-	return nil
 }
 
 // getUnitLogs streams the journal of units.
@@ -105,25 +93,38 @@ type chosen struct {
 	dockerops.Replica
 }
 
-// chooseReplicas returns the replicas that are named as SERVICE or SERVICE.N, beside the
-// error those of the names that are there. Without a name those that are balanced, of a
-// project without an nginx all. A replica that a rollout has retired is one of its service.
-func chooseReplicas(p *dockerops.Project, names []string) (list []chosen, unknown error) {
-	if len(names) == 0 {
-		for _, s := range p.Services {
-			if _, balanced := p.Backends[s.Name]; balanced || len(p.Backends) == 0 {
-				names = append(names, s.Name)
-			}
+// logNames returns the names that are given. Without any those of the services that are
+// balanced, of a project without an nginx all.
+func logNames(p *dockerops.Project, given []string) (names []string) {
+	if len(given) > 0 {
+		return given
+	}
+	for _, s := range p.Services {
+		if _, balanced := p.Backends[s.Name]; balanced || len(p.Backends) == 0 {
+			names = append(names, s.Name)
 		}
 	}
-	for _, name := range names {
-		service, number := p.Service(name), 0
-		if base, n, found := cutLast(name, "."); service == nil && found {
-			// A service may have a dot in its name.
-			if parsed, err := strconv.ParseUint(n, 10, 31); err == nil && parsed > 0 {
-				service, number = p.Service(base), int(parsed)
-			}
+	return names
+}
+
+// serviceNamed finds what is named as SERVICE, where number is 0, or SERVICE.N.
+func serviceNamed(p *dockerops.Project, name string) (service *dockerops.Service, number int) {
+	service = p.Service(name)
+	if base, n, found := cutLast(name, "."); service == nil && found {
+		// A service may have a dot in its name.
+		if parsed, err := strconv.ParseUint(n, 10, 31); err == nil && parsed > 0 {
+			service, number = p.Service(base), int(parsed)
 		}
+	}
+	return service, number
+}
+
+// chooseReplicas returns the replicas that are named, or meant without a name, beside the
+// error those of the names that are there. A replica that a rollout has retired is one of
+// its service.
+func chooseReplicas(p *dockerops.Project, names []string) (list []chosen, unknown error) {
+	for _, name := range logNames(p, names) {
+		service, number := serviceNamed(p, name)
 		if service == nil {
 			unknown = &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("project %s has no service %q", p.Name, name), Hint: "see tvsctl status"}
 			continue

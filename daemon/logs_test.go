@@ -277,7 +277,7 @@ esac
 		{0, "x.service:three", []string{"--lines=0"}},
 	} {
 		var got logLines
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(asking(t, 0).Context())
 		d := New(Config{StateDir: t.TempDir(), ProjectDir: t.TempDir()})
 		err := d.tellLogs(ctx, ipc.LogRequest{Units: []string{"x.service"}, Follow: true, Tail: c.tail}, func(line ipc.LogLine) error {
 			if got.add(line); strings.HasSuffix(got.String(), "three") {

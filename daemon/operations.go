@@ -139,10 +139,11 @@ func getHostEvents(d *Daemon, r *http.Request) (any, error) {
 				if !open {
 					return
 				}
-				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project || !d.showsEvent(r.Context(), entry) {
+				if of := entry.Fields["TVS_PROJECT"]; project != "" && of != "" && of != project {
 					continue
 				}
-				if unit := entry.Fields["TVS_UNIT"]; unit != "" && !d.seesUnit(r.Context(), unit) {
+				entry, shown := d.told(r.Context(), entry)
+				if !shown {
 					continue
 				}
 				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))

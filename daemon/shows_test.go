@@ -3,12 +3,14 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/policy"
 )
 
 const narrow = "[[rule]]\ngroups = [990]\nrole = 'viewer'\nservices = ['web']\nprojects = ['shop']\n[[rule]]\ngroups = [991]\nrole = 'viewer'\nverbs = ['status']\n"
@@ -74,6 +76,58 @@ func TestShowsEvent(t *testing.T) {
 		}
 		if !d.showsEvent(asking(t, 0).Context(), e) {
 			t.Errorf("%+v: not to root", c)
+		}
+	}
+}
+
+// What somebody ran, or was refused, is told to who may audit it; others hear of a change
+// nothing that only the audit has.
+func TestAuditIsToldToAuditors(t *testing.T) {
+	d, _ := ruled(t, "[[rule]]\ngroups = [990]\nrole = 'deployer'\nunits = ['a.service']\n[[rule]]\ngroups = [990]\nrole = 'deployer'\n"+
+		"[[rule]]\ngroups = [991]\nrole = 'admin'\nprojects = ['shop']\nservices = ['web']\n[[rule]]\ngroups = [992]\nrole = 'admin'\n[[rule]]\ngroups = [992]\nrole = 'admin'\nunits = ['*']\n")
+	who := peer{UID: stranger, PID: 1}
+	of := func(project, service, unit string) fields {
+		f := d.auditFields(who, policy.Request{Verb: policy.Exec, Target: policy.Target{Project: project, Service: service, Unit: unit}})
+		maps.Copy(f, fields{"TVS_LOGINUID": "7", "TVS_DECISION": "allow", "TVS_RULE": "#1", "TVS_COMMAND": "sh", "TVS_SESSION": "s", "TVS_SERVICE": service})
+		return f
+	}
+	web, shop, unit := of("shop", "web", ""), of("shop", "", ""), of("", "", "a.service")
+	for _, c := range []struct {
+		event  logEvent
+		fields fields
+		heard  string // by a deployer, an admin of the service, an admin of all, and root: nothing, a part, or all
+	}{
+		{eventExecBegun, web, "-+++"}, {eventExecEnded, web, "-+++"}, {eventExecBegun, of("shop", "vault", ""), "--++"},
+		{eventAllowed, web, "-+++"}, {eventDenied, shop, "--++"}, {eventRefused, nil, "--++"}, {eventDenied, unit, "--++"},
+		{eventRequested, shop, "..++"}, {eventSucceeded, web, ".+++"}, {eventRequested, unit, ".-++"}, {eventStarted, nil, "+-++"},
+	} {
+		entries, stop := d.log.follow()
+		d.log.notice(c.event, "Something happens.", c.fields)
+		e := <-entries
+		stop()
+		heard := ""
+		for _, group := range []uint32{990, 991, 992, 0} {
+			uid := uint32(stranger)
+			if group == 0 {
+				uid = 0
+			}
+			got, shown := d.told(asking(t, uid, group).Context(), e)
+			switch {
+			case !shown:
+				heard += "-"
+			case len(got.Fields) == len(e.Fields):
+				heard += "+"
+			default:
+				heard += "."
+				for name := range got.Fields {
+					if !slices.Contains([]string{"TVS_VERB", "TVS_TARGET", "TVS_USER", "TVS_UID", "TVS_PROJECT", "TVS_SERVICE", "TVS_UNIT"}, name) {
+						t.Errorf("%s is told to who may not audit", name)
+					}
+				}
+			}
+		}
+		if heard != c.heard {
+			t.Errorf("%s of %v: heard %s, want %s", e.Kind, c.fields, heard, c.heard)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,13 @@ func TestUnitsWithoutABus(t *testing.T) {
 		}
 		if err := client.Post(t.Context(), ipc.UnitPath("nginx", verb), map[string]bool{"force": true}, nil); describeError(err).Code != ipc.CodeBadRequest {
 			t.Errorf("POST %s with an unknown field: %v", verb, err)
+		}
+		queues := slices.Contains([]string{"start", "stop", "restart", "reload", "isolate"}, verb)
+		for option, has := range map[string]bool{"dry_run": verb == "isolate", "no_block": queues} {
+			err := client.Post(t.Context(), ipc.UnitPath("nginx", verb), map[string]bool{option: true}, nil)
+			if refused := describeError(err).Code == ipc.CodeBadRequest; refused == has {
+				t.Errorf("POST %s with %s: %v", verb, option, err)
+			}
 		}
 	}
 	var list []ipc.Operation

@@ -15,8 +15,7 @@ import (
 // own right: a root oneshot does it, for what root has listed, and judges by itself.
 func postUnitFile(verb string) handler {
 	return func(d *Daemon, r *http.Request) (any, error) {
-		var request ipc.UnitRequest
-		if err := read(r, &request); err != nil {
+		if err := readNoOptions(r, verb); err != nil {
 			return nil, err
 		}
 		unit, err := d.unitOf(r, verb)

@@ -130,8 +130,7 @@ func postUnit(verb string) handler {
 
 // postUnitReset takes back that a unit failed. There is no job of that: it is done, or not.
 func postUnitReset(d *Daemon, r *http.Request) (any, error) {
-	var request ipc.UnitRequest
-	if err := read(r, &request); err != nil {
+	if err := readNoOptions(r, "reset-failed"); err != nil {
 		return nil, err
 	}
 	unit, err := d.unitOf(r, "reset-failed")
@@ -149,4 +148,20 @@ func postUnitReset(d *Daemon, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return describeUnit(now), nil
+}
+
+// readNoOptions reads the request of a change that has none of the options. It refuses
+// them, as read does what it does not know.
+func readNoOptions(r *http.Request, verb string) error {
+	var request ipc.UnitRequest
+	if err := read(r, &request); err != nil {
+		return err
+	}
+	switch {
+	case request.DryRun:
+		return badRequest("cannot %s: only isolate has a dry run", verb)
+	case request.NoBlock:
+		return badRequest("cannot %s: no_block is of start, stop, restart, reload and isolate", verb)
+	}
+	return nil
 }

@@ -322,7 +322,8 @@ type NginxTest struct {
 }
 
 // HostEvent is one line of the stream of all that happens: what the journal gets
-// while somebody listens.
+// while somebody listens. Those of the kinds exec, allowed and refused, and the fields that
+// say how a caller was decided on, are for who may audit what they are about.
 type HostEvent struct {
 	Time    time.Time `json:"time"`
 	Kind    string    `json:"kind"`    // operation, step, replica, upstream, nginx, drift, docker, …

@@ -61,9 +61,10 @@ type Unit struct {
 	Journal    []string `json:"journal,omitempty"` // its last lines
 }
 
-// UnitRequest changes a unit. Not every change has every option.
+// UnitRequest changes a unit. Not every change has every option; one that it has not is
+// refused.
 type UnitRequest struct {
-	NoBlock bool `json:"no_block,omitempty"` // only queue the job
+	NoBlock bool `json:"no_block,omitempty"` // only queue the job: of start, stop, restart, reload, isolate
 	DryRun  bool `json:"dry_run,omitempty"`  // of isolate
 }
 

@@ -212,6 +212,7 @@ func everyFollower(t *testing.T, m *machine) {
 		m.eventually(t, 10*time.Second, c.name+" follows", func() bool { return c.noMember || strings.HasPrefix(out(c), "HTTP/1.1 200") })
 	}
 	for _, project := range []string{foreign, mine} {
+		m.run("tvsctl", "-p", project, "exec", visible, "nothing-of-that-name")
 		m.must(t, "tvsctl", "-p", project, "scale", visible+"=1")
 	}
 	for _, c := range callers() {
@@ -231,6 +232,11 @@ func everyFollower(t *testing.T, m *machine) {
 		}
 		if heard[mine] != c.may("events", mine, "") || heard[foreign] != c.root || !c.root && strings.Contains(out(c), foreign) {
 			t.Errorf("%s heard of %v: %s", c.name, heard, out(c))
+		}
+		for _, audit := range []string{"nothing-of-that-name", `"TVS_PID"`} {
+			if audits := c.may("audit", mine, visible) && c.may("events", mine, ""); strings.Contains(out(c), audit) != audits {
+				t.Errorf("%s, who may audit: %v, heard %s: %s", c.name, audits, audit, out(c))
+			}
 		}
 	}
 }

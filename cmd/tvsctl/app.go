@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -60,10 +59,28 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
-	if slices.Contains(args, "--json") {
+	if wantsJSON(root, args) {
 		a.json = true // also where parsing ended before it
 	}
 	return a.finish(ctx, err)
+}
+
+// wantsJSON reports whether --json is among the arguments that are ours: what follows --,
+// or the service of exec, is not.
+func wantsJSON(root *cobra.Command, args []string) bool {
+	cmd, words, err := root.Find(args)
+	if err != nil {
+		words = args
+	}
+	for _, word := range words {
+		switch {
+		case word == "--json":
+			return true
+		case word == "--", cmd.Name() == "exec" && !strings.HasPrefix(word, "-"):
+			return false
+		}
+	}
+	return false
 }
 
 // exitStatus is the error of a command that has said everything and only

@@ -16,7 +16,8 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "Follow what happens: operations, replicas, upstreams",
 		Long: `Follow what happens from now on, in all projects or with --project in one: operations and
 their steps, replicas that end or fall ill, and what nginx serves. With --json each event
-is a line. What happened before is in journalctl -u tvsctld.`,
+is a line. Commands run by exec, and what was refused, are shown to who may audit them.
+What happened before is in journalctl -u tvsctld.`,
 		Example: `  tvsctl events
   tvsctl events -p shop --json`,
 		Args: arguments(0, 0),

@@ -101,6 +101,24 @@ func TestExecUsage(t *testing.T) {
 	}
 }
 
+// The --json of the command that runs is not tvsctl's.
+func TestExecErrorsAsJSON(t *testing.T) {
+	daemon := newFake(t, map[string]any{"POST /projects/-/exec": runs(ipc.ExecResult{Status: -1})})
+	for args, want := range map[string]bool{
+		"-i webapp -- app --json": false, "-i webapp app --json": false, "--json -i webapp -- app": true,
+		"--nonsense webapp app --json": false, "--nonsense -- app --json": false, "--nonsense --json webapp app": true,
+	} {
+		got := daemon.exec(t.Context(), strings.NewReader(""), strings.Fields(args)...)
+		text := strings.TrimPrefix(got.err, "a line\n")
+		if json.Valid([]byte(text)) != want || !strings.Contains(text, "lost the daemon") && !strings.Contains(text, "unknown flag") {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+	if got := newFake(t, nil).tvsctl("status", "webapp", "--fast", "--", "--json"); json.Valid([]byte(got.err)) {
+		t.Errorf("behind --: %+v", got)
+	}
+}
+
 // A signal ends the session, with the status of the signal.
 func TestExecInterrupted(t *testing.T) {
 	begun := make(chan struct{})

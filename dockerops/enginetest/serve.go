@@ -16,6 +16,7 @@ type exec struct {
 	argv       []string
 	stdin, tty bool
 	status     int
+	running    bool
 }
 
 var versionPrefix = regexp.MustCompile(`^/v1\.\d+`)
@@ -225,9 +226,10 @@ func (e *Engine) act(w http.ResponseWriter, r *http.Request, id, verb string) {
 
 func (e *Engine) exec(w http.ResponseWriter, id, verb string) {
 	e.mu.Lock()
-	x, status := e.execs[id], 0
+	x, status, running := e.execs[id], 0, false
 	if x != nil {
-		status = x.status
+		x.running = x.running || verb == "start"
+		status, running = x.status, x.running
 	}
 	e.mu.Unlock()
 	if x == nil {
@@ -235,7 +237,7 @@ func (e *Engine) exec(w http.ResponseWriter, id, verb string) {
 		return
 	}
 	if verb == "json" {
-		reply(w, http.StatusOK, map[string]any{"ID": id, "ExitCode": status, "Running": false})
+		reply(w, http.StatusOK, map[string]any{"ID": id, "ExitCode": status, "Running": running})
 		return
 	}
 	conn, buffered, err := w.(http.Hijacker).Hijack()
@@ -247,16 +249,14 @@ func (e *Engine) exec(w http.ResponseWriter, id, verb string) {
 	_, _ = fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
 	var input []byte
 	if x.stdin {
-		if input, err = io.ReadAll(buffered); err != nil {
-			return // the client has gone
-		}
+		input, err = io.ReadAll(buffered)
 	}
 	output := ""
-	if e.OnExec != nil {
+	if e.OnExec != nil && err == nil { // else the client has gone
 		output, status = e.OnExec(x.container, x.argv, string(input))
 	}
 	e.mu.Lock()
-	x.status = status
+	x.status, x.running = status, false
 	e.mu.Unlock()
 	if x.tty {
 		_, _ = io.WriteString(conn, output)

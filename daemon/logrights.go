@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+
+	"tvsctl/dockerops"
+	"tvsctl/ipc"
+	"tvsctl/policy"
+)
+
+// permitLogs refuses who may not read the logs of a service that is named, also where it
+// has no replica now. Without names it refuses who may read none of the services that are
+// meant; what of them is not theirs is left out as it is read (mayRead).
+func (d *Daemon) permitLogs(ctx context.Context, p *dockerops.Project, names []string) error {
+	var refused func() error
+	for _, name := range logNames(p, names) {
+		q := policy.Request{Verb: policy.Logs, Target: policy.Target{Project: p.Name, Service: name}}
+		if service, _ := serviceNamed(p, name); service != nil {
+			q.Target.Service = service.Name
+		}
+		decision := d.policy().Decide(d.subjectOf(ctx), q)
+		if decision.Allowed && len(names) == 0 {
+			return nil
+		}
+		if !decision.Allowed && refused == nil {
+			refused = func() error { return d.refused(ctx, q, decision) }
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	return refused()
+}
+
+// mayRead reports whether the caller may read a line, or any of its replica or unit, by
+// the rules that are in force now: what is followed lasts longer than they may.
+func (l *logReader) mayRead(of ipc.LogLine) bool {
+	if rules := l.d.policy(); l.rules != rules {
+		l.rules, l.readable = rules, map[policy.Target]bool{}
+	}
+	target := policy.Target{Project: l.request.Project, Service: of.Service}
+	if of.Service == "" {
+		target = policy.Target{Unit: of.Name}
+	}
+	may, decided := l.readable[target]
+	if !decided {
+		may = l.rules.Decide(l.d.subjectOf(l.ctx), policy.Request{Verb: policy.Logs, Target: target}).Allowed
+		l.readable[target] = may
+	}
+	return may
+}
