@@ -86,6 +86,9 @@ func (d *Daemon) auditFields(who peer, q policy.Request) fields {
 	if q.Target.Project != "" {
 		f["TVS_PROJECT"] = q.Target.Project
 	}
+	if q.Target.Service != "" {
+		f["TVS_SERVICE"] = q.Target.Service
+	}
 	if q.Target.Unit != "" {
 		f["TVS_UNIT"] = q.Target.Unit
 	}
