@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"tvsctl/dockerops/enginetest"
 )
 
 // frozen makes the engine hang in a call, until the test ends or thaw is called.
@@ -71,5 +73,59 @@ func TestInsisting(t *testing.T) {
 			t.Errorf("%s: %v, %v left", name, ctx.Err(), left)
 		}
 		cancel()
+	}
+}
+
+// An engine that hangs between an exec and its stream holds nobody beyond his time, and
+// the connection does not stay either.
+func TestAttachToAFrozenEngineEnds(t *testing.T) {
+	for name, begin := range map[string]func(ctx context.Context, r *rig, id string) error{
+		"exec": func(ctx context.Context, r *rig, id string) error {
+			_, err := r.client.StartExec(ctx, id, []string{"sh"})
+			return err
+		},
+		"session": func(ctx context.Context, r *rig, id string) error {
+			_, err := r.client.OpenSession(ctx, id, SessionOptions{Command: []string{"sh"}, Stdin: true})
+			return err
+		},
+	} {
+		r := newRig(t, "1.45", 1)
+		gone := make(chan struct{})
+		r.OnExec = func(*enginetest.Container, []string, string) (string, int) { close(gone); return "", 0 }
+		begun, thaw := r.frozen(t, "inspect attach")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- begin(ctx, r, r.Container("tvs-webapp-1").ID) }()
+		<-begun
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		thaw()
+		<-gone // the command's input has ended with the connection
+		late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		r.frozen(t, "inspect attach")
+		if err := begin(late, r, r.Container("tvs-webapp-1").ID); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s, late: %v", name, err)
+		}
+		cancel()
+	}
+}
+
+// What bounds the start of a command does not bound the command.
+func TestAttachedOutlivesItsStart(t *testing.T) {
+	r := newRig(t, "1.45", 1)
+	r.OnExec = func(_ *enginetest.Container, _ []string, input string) (string, int) { return input, 3 }
+	ctx, cancel := context.WithCancel(t.Context())
+	x, err := r.client.StartExec(ctx, r.Container("tvs-webapp-1").ID, []string{"cat"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := x.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	if output, status, err := x.Wait(t.Context()); output != "text" || status != 3 || err != nil {
+		t.Errorf("%q, %d, %v", output, status, err)
 	}
 }
