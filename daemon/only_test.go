@@ -63,6 +63,9 @@ func TestOnlyProjectWithoutDocker(t *testing.T) {
 			if project != "shop" || looked != nil {
 				t.Errorf("looked at %q, %v", project, looked)
 			}
+			if changed == nil {
+				t.Fatal("it is changed")
+			}
 			e := describeError(changed)
 			if e.Code != ipc.CodeDocker || !strings.HasPrefix(e.Message, "cannot tell whether shop is the only project: ") || e.Hint != "name it with --project or TVS_PROJECT" {
 				t.Errorf("changed: %+v", e)
