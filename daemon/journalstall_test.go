@@ -49,6 +49,10 @@ func TestAStalledJournalHoldsNoLock(t *testing.T) {
 	if next, _ := d.unended(); next != o || len(d.runningIn("tvs")) != 1 {
 		t.Error("it does not run")
 	}
+	if o.telling.TryLock() {
+		t.Error("another step may be told before it")
+		o.telling.Unlock()
+	}
 	close(journal.on)
 	group.Wait()
 	if !strings.Contains(journal.String(), ": remove tvs-webapp-2.") {
