@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -303,7 +302,7 @@ func (d *Daemon) composeOnly(ctx context.Context, p *dockerops.Project, service 
 	}
 	suspect := false
 	for _, path := range compose.Files.Compose {
-		text, err := os.ReadFile(path)
+		text, err := dockerops.ReadComposeFile(path)
 		suspect = suspect || err == nil && injects.Match(text)
 	}
 	if !suspect {

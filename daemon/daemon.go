@@ -73,6 +73,7 @@ type Daemon struct {
 	statuses  flights
 	examining chan struct{} // holds a value while the host's nginx is examined
 	lookings  flights       // into containers
+	showing   sync.Mutex    // what runs, to systemd
 
 	mu       sync.Mutex
 	sites    map[string]*site

@@ -48,13 +48,18 @@ func (d *Daemon) findOperation(ctx context.Context, id string) (*operation, ipc.
 
 // runningIn returns the unfinished operations of a project, oldest first.
 func (d *Daemon) runningIn(project string) []ipc.Operation {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	list := []ipc.Operation{}
-	for _, o := range slices.SortedFunc(maps.Values(d.running), func(a, b *operation) int { return a.number - b.number }) {
+	for _, o := range d.live() {
 		if record := o.snapshot(); record.Project == project {
 			list = append(list, record)
 		}
 	}
 	return list
+}
+
+// live returns the operations that run or wait, in the order of their coming.
+func (d *Daemon) live() []*operation {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.SortedFunc(maps.Values(d.running), func(a, b *operation) int { return a.number - b.number })
 }

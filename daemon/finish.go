@@ -63,9 +63,7 @@ func (d *Daemon) finish(g *gate) {
 
 // unended returns an operation that runs or waits, and whether any of them drains.
 func (d *Daemon) unended() (next *operation, draining bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, o := range d.running {
+	for _, o := range d.live() {
 		next = o
 		draining = draining || slices.ContainsFunc(o.snapshot().Steps, func(s ipc.Step) bool {
 			return s.Kind == string(dockerops.StepDrain) && s.State == ipc.StepRunning
@@ -74,24 +72,28 @@ func (d *Daemon) unended() (next *operation, draining bool) {
 	return next, draining
 }
 
-// showStatus tells systemctl status what runs: the operation that began first.
+// showStatus tells systemctl status what runs: the operation that began first. Only those
+// who show it wait for systemd.
 func (d *Daemon) showStatus() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.showing.Lock()
+	defer d.showing.Unlock()
+	systemd.Status(d.statusText())
+}
+
+func (d *Daemon) statusText() string {
 	var running []ipc.Operation
-	for _, o := range d.running {
+	for _, o := range d.live() {
 		if record := o.snapshot(); record.State == ipc.OperationRunning {
 			running = append(running, record)
 		}
 	}
 	if len(running) == 0 {
-		systemd.Status("Nothing runs")
-		return
+		return "Nothing runs"
 	}
 	first := slices.MinFunc(running, func(a, b ipc.Operation) int { return a.Started.Compare(b.Started) })
 	text := fmt.Sprintf("Running: %s%s, for %s", first.Summary, where(first), first.User)
 	if n := len(running) - 1; n > 0 {
 		text += fmt.Sprintf(", and %d more", n)
 	}
-	systemd.Status(text)
+	return text
 }

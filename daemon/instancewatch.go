@@ -107,8 +107,15 @@ func followed(c projectConfig) string {
 	return strings.Join(parts, " ")
 }
 
-// withoutDocker reports whether the host has no Docker that could be used.
+// askPatience is how long Docker, or systemd about Docker, is asked where there is
+// something to say without it.
+var askPatience = 5 * time.Second
+
+// withoutDocker reports whether the host has no Docker that could be used. Where systemd
+// does not tell in time, it has.
 func (d *Daemon) withoutDocker(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
 	docker, err := d.units.Unit(ctx, "docker.service")
 	return err == nil && docker.Missing()
 }

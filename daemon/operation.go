@@ -25,6 +25,11 @@ type operation struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
+	// telling keeps the journal's lines in the order of the events. It is taken before mu,
+	// which is not held while anything is told: a journal that hangs then holds up steps,
+	// and not those who ask.
+	telling sync.Mutex
+
 	mu     sync.Mutex
 	record ipc.Operation
 	events []ipc.Event
@@ -150,6 +155,16 @@ func (o *operation) planned(steps []ipc.Step) dockerops.Progress {
 
 // progress takes over what Apply reports.
 func (o *operation) progress(step dockerops.Step, ended bool, err error) {
+	o.telling.Lock()
+	defer o.telling.Unlock()
+	now, f := o.advance(step, ended, err)
+	if ended {
+		o.logStep(now, f)
+	}
+}
+
+// advance notes how far a step has come, and returns it with the fields of its entry.
+func (o *operation) advance(step dockerops.Step, ended bool, err error) (ipc.Step, fields) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	i := slices.IndexFunc(o.record.Steps, func(s ipc.Step) bool { return s.ID == step.ID })
@@ -170,14 +185,11 @@ func (o *operation) progress(step dockerops.Step, ended bool, err error) {
 	}
 	now := *s
 	o.emit(ipc.Event{Kind: ipc.EventStep, Step: &now})
-	if ended {
-		o.logStep(now)
-	}
+	return now, o.fields()
 }
 
-func (o *operation) logStep(s ipc.Step) {
+func (o *operation) logStep(s ipc.Step, f fields) {
 	took := s.Ended.Sub(s.Started)
-	f := o.fields()
 	f["TVS_STEP"], f["TVS_SERVICE"], f["TVS_REPLICA"] = s.Kind, s.Service, s.Target
 	f["TVS_DURATION_MS"] = strconv.FormatInt(took.Milliseconds(), 10)
 	switch s.State {

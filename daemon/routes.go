@@ -192,22 +192,40 @@ func (d *Daemon) projectOf(r *http.Request) (string, error) {
 	return name, nil
 }
 
+// onlyProject returns the only project that the caller sees. Where Docker does not answer,
+// those that it alone knows of are missing: one that seems to be the only one is then
+// looked at, and not changed.
 func (d *Daemon) onlyProject(r *http.Request) (string, error) {
-	projects, err := d.listProjects(r.Context())
+	projects, unasked, err := d.findProjects(r.Context())
 	if err != nil {
 		return "", err
-	}
-	projects = slices.DeleteFunc(projects, func(p ipc.ProjectSummary) bool { return !d.sees(r.Context(), p.Name) })
-	switch len(projects) {
-	case 1:
-		return projects[0].Name, nil
-	case 0:
-		return "", &ipc.Error{Code: ipc.CodeProjectRequired, Message: "there is no compose project on this host",
-			Hint: "bring one up: docker compose up -d, or tvsctl up -f DIR"}
 	}
 	var names []string
 	for _, p := range projects {
 		names = append(names, p.Name)
+	}
+	if unasked != nil {
+		names = append(append(names, d.state.declared()...), configuredProjects(d.config.ProjectDir)...)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !d.sees(r.Context(), name) })
+	if unasked != nil && d.needsNoDocker(r.Context()) {
+		unasked = nil
+	}
+	switch {
+	case len(names) == 1 && unasked != nil && r.Method != http.MethodGet:
+		refusal := *describeError(unasked)
+		refusal.Message = fmt.Sprintf("cannot tell whether %s is the only project: %s", names[0], refusal.Message)
+		refusal.Hint = "name it with --project or TVS_PROJECT"
+		return "", &refusal
+	case len(names) == 1:
+		return names[0], nil
+	case len(names) == 0 && unasked != nil:
+		return "", unasked
+	case len(names) == 0:
+		return "", &ipc.Error{Code: ipc.CodeProjectRequired, Message: "there is no compose project on this host",
+			Hint: "bring one up: docker compose up -d, or tvsctl up -f DIR"}
 	}
 	return "", &ipc.Error{Code: ipc.CodeProjectRequired, Message: "which project? there are " + strings.Join(names, ", "),
 		Hint: "name one with --project or TVS_PROJECT"}

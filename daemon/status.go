@@ -36,15 +36,23 @@ func getProjects(d *Daemon, r *http.Request) (any, error) {
 	return slices.DeleteFunc(list, func(p ipc.ProjectSummary) bool { return !d.sees(r.Context(), p.Name) }), err
 }
 
-// listProjects returns the projects that have containers or are declared.
+// listProjects returns the projects that have containers or are declared. Where Docker
+// cannot be asked they are those of units, if there are any.
 func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error) {
+	list, _, err := d.findProjects(ctx)
+	return list, err
+}
+
+// findProjects is listProjects, and tells why Docker could not be asked.
+func (d *Daemon) findProjects(ctx context.Context) (list []ipc.ProjectSummary, unasked, err error) {
 	units := d.readDeclared().units
-	counts, err := d.engine.Projects(ctx)
+	counts, err := d.countContainers(ctx, len(units) > 0)
 	if err != nil && len(units) == 0 {
-		return nil, err
+		return nil, err, err
 	}
 	if err != nil {
-		return d.listUnits(ctx, nil, units)
+		list, failure := d.listUnits(ctx, nil, units)
+		return list, err, failure
 	}
 	declared := append(d.state.declared(), configuredProjects(d.config.ProjectDir)...)
 	for _, name := range declared {
@@ -52,14 +60,25 @@ func (d *Daemon) listProjects(ctx context.Context) ([]ipc.ProjectSummary, error)
 			counts[name] = [2]int{}
 		}
 	}
-	list := []ipc.ProjectSummary{}
+	list = []ipc.ProjectSummary{}
 	for name, n := range counts {
 		if _, is := units[name]; is {
 			continue
 		}
 		list = append(list, ipc.ProjectSummary{Name: name, Replicas: n[0], Running: n[1], Declared: slices.Contains(declared, name)})
 	}
-	return d.listUnits(ctx, list, units)
+	list, err = d.listUnits(ctx, list, units)
+	return list, nil, err
+}
+
+// countContainers asks Docker for its projects; not for long where there are others.
+func (d *Daemon) countContainers(ctx context.Context, others bool) (map[string][2]int, error) {
+	if others {
+		brief, cancel := context.WithTimeout(ctx, askPatience)
+		defer cancel()
+		ctx = brief
+	}
+	return d.engine.Projects(ctx)
 }
 
 // listUnits adds to a list the projects of units.

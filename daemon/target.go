@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -245,7 +244,7 @@ var variable = regexp.MustCompile(`(?:^|[^$])(\$\{?[A-Za-z_][A-Za-z0-9_]*)`)
 
 func (t *target) interpolates() string {
 	for _, path := range t.compose.Files.Compose {
-		text, err := os.ReadFile(path)
+		text, err := dockerops.ReadComposeFile(path)
 		if found := variable.FindSubmatch(text); err == nil && found != nil {
 			return string(found[1])
 		}

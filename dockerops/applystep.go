@@ -60,6 +60,16 @@ func (a *applier) do(ctx context.Context, s Step) error {
 	return fmt.Errorf("no such step: %s", s.Kind)
 }
 
+// insisting is ctx for what the engine does whoever still waits for it: it is not canceled,
+// and ends when ctx would have, after callDeadline at the latest.
+func insisting(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(callDeadline)
+	if sooner, is := ctx.Deadline(); is && sooner.Before(end) {
+		end = sooner
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
+
 // Probe tells how replicas of the service show that they are ready.
 func (p *Project) Probe(service string) Probe {
 	var peers []Replica
@@ -76,7 +86,9 @@ func (a *applier) create(ctx context.Context, s Step) error {
 	}
 	// When another step fails meanwhile, the engine would create it all the same,
 	// and nobody would know what to take back.
-	id, err := a.engine.create(context.WithoutCancel(ctx), a.spec(s.Service), s.Number, image)
+	ctx, cancel := insisting(ctx)
+	defer cancel()
+	id, err := a.engine.create(ctx, a.spec(s.Service), s.Number, image)
 	if id != "" {
 		a.balancer.Hold(id)
 		s.Container = id
@@ -96,7 +108,9 @@ func (a *applier) viaCompose(ctx context.Context, s Step) error {
 		scale = a.composer.Create
 	}
 	err := scale(ctx, s.Service, s.Count)
-	now, lookErr := a.engine.Observe(context.WithoutCancel(ctx), a.project.Name, nil)
+	ctx, cancel := insisting(ctx)
+	defer cancel()
+	now, lookErr := a.engine.Observe(ctx, a.project.Name, nil)
 	if lookErr != nil {
 		return errors.Join(err, lookErr)
 	}
@@ -111,7 +125,7 @@ func (a *applier) viaCompose(ctx context.Context, s Step) error {
 		if !slices.ContainsFunc(slices.Concat(before.Replicas, before.Retired), func(old Replica) bool { return old.ID == r.ID }) {
 			a.balancer.Hold(r.ID)
 			a.made(r.Name, r.ID, Step{Kind: StepRemove, Service: s.Service, Number: r.Number, Replica: r.Name, Container: r.ID})
-			err = errors.Join(err, a.limitNew(context.WithoutCancel(ctx), s.Service, r))
+			err = errors.Join(err, a.limitNew(ctx, s.Service, r))
 		}
 	}
 	return err

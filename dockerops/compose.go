@@ -222,6 +222,10 @@ func runDocker(command *exec.Cmd, verb string, output io.Writer, line func(strin
 	command.Stdout = writer
 	if output != nil {
 		command.Stdout = output
+		// Who only reads has nothing to finish, and may wait for ever for a file that the
+		// project's files name: all of it is ended.
+		command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	}
 	tail := make(chan []string)
 	go func() { tail <- follow(reader, line) }()

@@ -40,7 +40,7 @@ type Engine struct {
 // the local one. It does no I/O: the API version is negotiated on first use, and a
 // DOCKER_HOST that makes no sense is the error of every use.
 func Open() *Engine {
-	api, err := client.NewClientWithOpts(client.FromEnv)
+	api, err := client.NewClientWithOpts(client.FromEnv, cuttable)
 	if err != nil {
 		err = fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}

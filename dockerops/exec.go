@@ -30,7 +30,7 @@ func (e *Engine) StartExec(ctx context.Context, in string, argv []string) (*Exec
 	if err != nil {
 		return nil, explain(err)
 	}
-	stream, err := e.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	stream, err := e.attach(ctx, made.ID, container.ExecAttachOptions{})
 	if err != nil {
 		return nil, explain(err)
 	}

@@ -54,20 +54,35 @@ func (f Files) Untrusted(declared bool) error {
 	return f.Unreadable()
 }
 
+// maxComposeFile bounds what is read of a compose or environment file, in bytes.
+const maxComposeFile = 4 << 20
+
+// ReadComposeFile reads one of a project's files, which anybody can have written, up to
+// 4 MiB. What is no regular file is an error at once.
+func ReadComposeFile(path string) ([]byte, error) { return trust.ReadPlain(path, maxComposeFile) }
+
 // Unreadable returns which of the files this process is not let read, and what would
-// let it, or nil. A file that is not there is another matter.
+// let it, or which is none that compose should open, or nil. A file that is not there is
+// another matter.
 func (f Files) Unreadable() error {
 	paths := append(append([]string{}, f.Compose...), f.Env...)
 	if f.Directory != "" {
-		paths = append(paths, filepath.Join(f.Directory, ".env"))
+		// Compose leaves a directory of that name alone.
+		unasked := filepath.Join(f.Directory, ".env")
+		if info, err := os.Stat(unasked); err != nil || !info.IsDir() {
+			paths = append(paths, unasked)
+		}
 	}
 	for _, path := range paths {
-		file, err := os.Open(path)
+		file, err := trust.OpenPlain(path, maxComposeFile)
 		if err == nil {
 			file.Close()
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			return unreadable(path)
+		}
+		if errors.As(err, new(*trust.Error)) && !isNull(path) {
+			return err
 		}
 	}
 	return nil
@@ -82,6 +97,13 @@ func unreadable(path string) error {
 		}
 	}
 	return fmt.Errorf("tvsctld may not read %s; as root: %s", path, remedy)
+}
+
+// isNull reports whether a path leads to /dev/null, which is as good as an empty file.
+func isNull(path string) bool {
+	info, err := os.Stat(path)
+	null, nullErr := os.Stat(os.DevNull)
+	return err == nil && nullErr == nil && os.SameFile(info, null)
 }
 
 func exists(path string) bool {

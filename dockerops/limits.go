@@ -255,8 +255,9 @@ func (e *Engine) Limit(ctx context.Context, id string, l Limits) error {
 
 // limit carries out a step of PlanLimit. A replica that is gone needs no limit.
 func (a *applier) limit(ctx context.Context, s Step) error {
-	// The engine does it once it is asked, whoever still waits.
-	err := a.engine.Limit(context.WithoutCancel(ctx), s.Container, s.Limits)
+	ctx, cancel := insisting(ctx)
+	defer cancel()
+	err := a.engine.Limit(ctx, s.Container, s.Limits)
 	if errors.Is(err, ErrGone) {
 		return nil
 	}

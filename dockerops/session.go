@@ -46,7 +46,7 @@ func (e *Engine) OpenSession(ctx context.Context, in string, o SessionOptions) (
 	var stream types.HijackedResponse
 	err := fault.Do("docker exec", func() (err error) {
 		if made, err = e.api.ContainerExecCreate(ctx, in, options); err == nil {
-			stream, err = e.api.ContainerExecAttach(ctx, made.ID, attach)
+			stream, err = e.attach(ctx, made.ID, attach)
 		}
 		return err
 	})

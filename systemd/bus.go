@@ -35,6 +35,8 @@ const (
 	// (max_replies_per_connection, dbus-daemon(1)).
 	maxCalls  = 32
 	lossPause = 100 * time.Millisecond
+	// unmatchPatience is how long the bus may take to confirm that a rule is removed.
+	unmatchPatience = time.Second
 )
 
 // bus is a connection to the system bus. It hands each signal to those who wait for it
@@ -342,8 +344,7 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 	defer b.mu.Unlock()
 	b.watchers[unit] = append(b.watchers[unit], w)
 	return w, func() {
-		// On a bus that is gone there is no rule to remove.
-		_ = b.slot(context.Background(), func() error { return b.conn.RemoveMatchSignal(rule...) })
+		b.unmatch(rule...)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		left := slices.DeleteFunc(b.watchers[unit], func(other *watcher) bool { return other == w })
@@ -351,6 +352,15 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 			delete(b.watchers, unit)
 		}
 	}, nil
+}
+
+// unmatch asks the bus for no more of the signals that a rule chose. Who has asked for them
+// may have no time left, and the bus may hang: its answer is not waited for long.
+func (b *bus) unmatch(rule ...dbus.MatchOption) {
+	// On a bus that is gone there is no rule to remove.
+	ctx, cancel := context.WithTimeout(b.conn.Context(), unmatchPatience)
+	defer cancel()
+	_ = b.slot(ctx, func() error { return b.conn.RemoveMatchSignalContext(ctx, rule...) })
 }
 
 // lost makes an error errLost where it says that nobody heard the call, or that its

@@ -39,8 +39,7 @@ func (u *Units) Follow(ctx context.Context, tell func(unit, state string)) error
 			b.mu.Lock()
 			delete(b.followers, f)
 			b.mu.Unlock()
-			// On a bus that is gone there is no rule to remove.
-			_ = b.conn.RemoveMatchSignal(rule...)
+			b.unmatch(rule...)
 		}()
 		tell("", "")
 		select {

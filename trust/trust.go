@@ -1,6 +1,7 @@
 // Package trust opens files that only certain users can have written: a policy, a list,
 // the compose files of a project. Whoever can write one of them, or rename a directory
-// above it, decides what the daemon does.
+// above it, decides what the daemon does. What anybody can have written is opened as well,
+// but only where that cannot hold up the daemon (OpenPlain).
 package trust
 
 import (

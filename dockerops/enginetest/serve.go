@@ -240,6 +240,9 @@ func (e *Engine) exec(w http.ResponseWriter, id, verb string) {
 		reply(w, http.StatusOK, map[string]any{"ID": id, "ExitCode": status, "Running": running})
 		return
 	}
+	if !e.enter(w, "inspect attach") {
+		return
+	}
 	conn, buffered, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, err.Error())
