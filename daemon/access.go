@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"tvsctl/ipc"
@@ -199,9 +200,16 @@ func (d *Daemon) showsEvent(ctx context.Context, e ipc.HostEvent) bool {
 	if unit := e.Fields["TVS_UNIT"]; unit != "" {
 		return d.seesUnit(ctx, unit)
 	}
-	about := policy.Target{Project: e.Fields["TVS_PROJECT"], Service: e.Fields["TVS_SERVICE"]}
-	if about.Project != "" && about.Service == "" {
-		return d.policy().May(d.subjectOf(ctx), policy.Events, about.Project)
+	who, about := d.subjectOf(ctx), policy.Target{Project: e.Fields["TVS_PROJECT"]}
+	services := strings.Fields(e.Fields["TVS_SERVICE"])
+	switch {
+	case len(services) > 0:
+		return slices.ContainsFunc(services, func(name string) bool {
+			about.Service = name
+			return d.policy().Decide(who, policy.Request{Verb: policy.Events, Target: about}).Allowed
+		})
+	case about.Project != "":
+		return d.policy().May(who, policy.Events, about.Project)
 	}
-	return d.policy().Decide(d.subjectOf(ctx), policy.Request{Verb: policy.Events, Target: about}).Allowed
+	return d.policy().Decide(who, policy.Request{Verb: policy.Events, Target: about}).Allowed
 }

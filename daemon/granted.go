@@ -64,10 +64,13 @@ func (d *Daemon) grant(ctx context.Context, who peer, requests []policy.Request,
 			most = n
 		}
 	}
+	f := d.auditFields(who, requests[0])
+	delete(f, "TVS_SERVICE")
 	if all {
 		services = nil
+	} else {
+		f["TVS_SERVICE"] = strings.Join(services, " ")
 	}
-	f := d.auditFields(who, requests[0])
 	f["TVS_DECISION"], f["TVS_TARGET"], f["TVS_RULE"] = "allow", strings.Join(targets, " "), strings.Join(rules, " ")
 	if g, _ := ctx.Value(grantedKey{}).(*granted); g != nil {
 		g.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"tvsctl/ipc"
 	"tvsctl/policy"
@@ -33,7 +34,10 @@ func (d *Daemon) told(ctx context.Context, e ipc.HostEvent) (_ ipc.HostEvent, sh
 // audits reports whether the caller may read who did what to that which an event is about:
 // a unit, a service, and where none is named all of the project, or all of the host.
 func (d *Daemon) audits(ctx context.Context, e ipc.HostEvent) bool {
-	about := policy.Target{Project: e.Fields["TVS_PROJECT"], Service: e.Fields["TVS_SERVICE"]}
+	about := policy.Target{Project: e.Fields["TVS_PROJECT"]}
+	if services := strings.Fields(e.Fields["TVS_SERVICE"]); len(services) == 1 {
+		about.Service = services[0]
+	}
 	if unit := e.Fields["TVS_UNIT"]; unit != "" {
 		about = policy.Target{Unit: unit}
 	}

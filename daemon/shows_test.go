@@ -68,7 +68,7 @@ func TestShowsEvent(t *testing.T) {
 		project, service string
 		shown            bool
 	}{
-		{"shop", "web", true}, {"shop", "vault", false}, {"shop", "", true}, {"other", "web", false}, {"other", "", false}, {"", "", false},
+		{"shop", "web", true}, {"shop", "vault", false}, {"shop", "", true}, {"other", "web", false}, {"other", "", false}, {"", "", false}, {"shop", "vault web", true}, {"shop", "vault safe", false},
 	} {
 		e := ipc.HostEvent{Fields: fields{"TVS_PROJECT": c.project, "TVS_SERVICE": c.service}}
 		if got := d.showsEvent(asking(t, stranger, 990).Context(), e); got != c.shown {
