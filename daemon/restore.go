@@ -105,6 +105,8 @@ func restored(p *dockerops.Project, kept projectState) (intent, error) {
 		ended := slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
 		if service.Units == nil { // of units those come back that are desired
 			count = len(service.Replicas)
+		} else if service.Settings.Max > 0 {
+			count = min(count, service.Settings.Max) // which may have been lowered since
 		}
 		stays := ended || kept.Stopped[service.Name] || count == 0 || count > ipc.MaxReplicas
 		if (wanted || len(service.Settings.Balances) > 0) && !stays {
