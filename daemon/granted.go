@@ -15,8 +15,8 @@ import (
 
 // granted is what was decided on one request, for the record of what it leads to.
 type granted struct {
-	mu     sync.Mutex
-	fields fields
+	mu       sync.Mutex
+	fields   fields
 	most     bounds
 	services []string // that it was decided for; none where it is about more than services
 	denied   bool     // which is in the journal already
