@@ -187,7 +187,9 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 	}
 	if err := s.apply(ctx, p, plan, o); err != nil {
 		if want.restart != nil && ctx.Err() != nil {
-			err = errors.Join(err, s.endRestart(context.WithoutCancel(ctx), o, want))
+			if left := s.endRestart(context.WithoutCancel(ctx), o, want); left != nil {
+				err = &dockerops.LeftoverError{Err: err, Left: left}
+			}
 		}
 		return "", takenBack(plan, err)
 	}
@@ -205,10 +207,10 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 }
 
 // takenBack says what became of a change that failed because a replica did not
-// become ready.
+// become ready; where it could not be taken back, the error says so itself.
 func takenBack(plan *dockerops.Plan, err error) error {
 	var notReady *dockerops.NotReadyError
-	if !errors.As(err, &notReady) {
+	if !errors.As(err, &notReady) || errors.As(err, new(*dockerops.LeftoverError)) {
 		return err
 	}
 	refusal := describeError(err)

@@ -69,6 +69,7 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 	starter := s.d.starter(p)
 	plan.Steps = slices.DeleteFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind != dockerops.StepStart })
 	progress := o.planned(describeSteps(plan))
+	o.begun = true
 	errs := make([]error, len(plan.Steps))
 	var group sync.WaitGroup
 	for i, step := range plan.Steps {
