@@ -146,7 +146,7 @@ func TestPlanRestart(t *testing.T) {
 		{"what does not run stays so", old(template("web", 35000, 16, "35000 exited"), 35000), nil, ""},
 	} {
 		p := units(c.service)
-		plan := PlanRestart(p, "web", min(2, len(c.service.Replicas)), since, c.ran)
+		plan := PlanRestart(p, "web", min(2, len(c.service.Replicas)), func(r Replica) bool { return r.Started.Before(since) }, c.ran)
 		if want := strings.TrimPrefix(strings.ReplaceAll(c.want, "\t", ""), "\n"); render(plan) != want {
 			t.Errorf("%s: got:\n%swant:\n%s", c.name, render(plan), want)
 		}
