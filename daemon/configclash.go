@@ -19,7 +19,7 @@ func readProjectConfig(dir, project string) (projectConfig, error) {
 	}
 	for _, path := range c.upstreamFiles() {
 		if owner := ownerOf(dir, path, project); owner != project {
-			return projectConfig{}, fmt.Errorf("cannot read %s: its nginx would have the same %s as that of %s; name one's service otherwise, or give it an nginx and a directory of its own",
+			return projectConfig{}, fmt.Errorf("cannot read %s: its nginx would have the same %s as that of %s; rename the service of one, or give it an nginx and a directory of its own",
 				filepath.Join(dir, project+".toml"), path, filepath.Join(dir, owner+".toml"))
 		}
 	}
