@@ -135,7 +135,7 @@ func (d *Daemon) permitGoals(ctx context.Context, verb policy.Verb, dryRun bool,
 	var requests []policy.Request
 	for _, name := range services {
 		q := policy.Request{Verb: verb, Target: policy.Target{Project: project, Service: name}}
-		if _, counted := want.desired[name]; counted && verb != policy.Start {
+		if want.counted(verb, name) {
 			q.Replicas = want.request.Goals[name].Count
 		}
 		requests = append(requests, q)

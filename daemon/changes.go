@@ -45,10 +45,23 @@ type intent struct {
 	restart *restarting    // of units: it is all that is wanted
 }
 
-// restarting is the restart of a service's instances that were started before.
+// restarting is the restart of a service's instances that ran when it was decided.
 type restarting struct {
-	Service string    `json:"service"`
-	Before  time.Time `json:"before"`
+	Service string `json:"service"`
+	// Started is since when each ran then: what runs since another time was restarted.
+	Started map[string]time.Time `json:"started"`
+	// Before is what earlier versions kept instead: what was started before is old.
+	Before time.Time `json:"before,omitzero"`
+}
+
+// old reports whether an instance that runs is yet to be restarted. The clock may have
+// been set back since its start: times are only compared with those of the same start.
+func (r restarting) old(i dockerops.Replica) bool {
+	if r.Started == nil {
+		return i.Started.Before(r.Before)
+	}
+	started, ran := r.Started[i.ID]
+	return ran && started.Equal(i.Started)
 }
 
 // change answers a request for a change: with a plan for a dry run, else with an
@@ -106,11 +119,13 @@ func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Proje
 	for service, base := range want.bases {
 		p.Service(service).Rebase(base)
 	}
-	if err := d.check(ctx, p, want.request.Goals); err != nil {
-		return fail(err)
+	if j.Kind != "restore" { // which must not fail for one service that is out of its bounds
+		if err := d.check(ctx, p, want.request.Goals); err != nil {
+			return fail(err)
+		}
 	}
 	if r := want.restart; r != nil {
-		return p, want, dockerops.PlanRestart(p, r.Service, want.request.Goals[r.Service].Count, r.Before, j.ran()), nil
+		return p, want, dockerops.PlanRestart(p, r.Service, want.request.Goals[r.Service].Count, r.old, j.ran()), nil
 	}
 	if want.request.ViaCompose, err = d.viaCompose(ctx, p, want.request.Goals); err != nil {
 		return fail(err)
@@ -185,7 +200,9 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 	}
 	if err := s.apply(ctx, p, plan, o); err != nil {
 		if want.restart != nil && ctx.Err() != nil {
-			err = errors.Join(err, s.endRestart(context.WithoutCancel(ctx), o, want))
+			if left := s.endRestart(context.WithoutCancel(ctx), o, want); left != nil {
+				err = &dockerops.LeftoverError{Err: err, Left: left}
+			}
 		}
 		return "", takenBack(plan, err)
 	}
@@ -208,10 +225,10 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 }
 
 // takenBack says what became of a change that failed because a replica did not
-// become ready.
+// become ready; where it could not be taken back, the error says so itself.
 func takenBack(plan *dockerops.Plan, err error) error {
 	var notReady *dockerops.NotReadyError
-	if !errors.As(err, &notReady) {
+	if !errors.As(err, &notReady) || errors.As(err, new(*dockerops.LeftoverError)) {
 		return err
 	}
 	refusal := describeError(err)

@@ -151,6 +151,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 			kept.Desired[service] = n
 		}
 	}
+	o.begun = true
 	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, request.Build, kept.Desired) }); err != nil {
 		return "", err
 	}
@@ -172,7 +173,9 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 			err := s.step(o, fmt.Sprintf("wait until %s is ready", replica.Name), func() error {
 				return s.d.engine.WaitReady(ctx, replica.ID, p.Probe(service), p.Service(service).Settings.ReadyTimeout)
 			})
-			if err != nil {
+			if err != nil && ctx.Err() != nil {
+				return "", context.Cause(ctx)
+			} else if err != nil {
 				refusal := describeError(err)
 				refusal.Message = fmt.Sprintf("project %s is up, but %s", s.name, refusal.Message)
 				return "", refusal
@@ -236,6 +239,7 @@ func (s *site) down(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
+	o.begun = true
 	if err = s.step(o, "let docker compose take down "+s.name, func() error { return compose.Down(ctx) }); err == nil {
 		// There is nothing left to go on or back with.
 		err = s.d.state.update(s.name, func(k *projectState) { clear(k.Rollouts) })

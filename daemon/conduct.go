@@ -132,7 +132,7 @@ const (
 )
 
 // insist does what it is given, and again, with Docker back, when Docker was lost
-// meanwhile: things are other by then than they were planned. Where there is no way back
+// meanwhile (and not when a call's own time ran out): things are other by then than they were planned. Where there is no way back
 // any more (final, or an UnfinishedError), another failure too is only the first of a few.
 func (d *Daemon) insist(o *operation, final bool, do func() error) error {
 	for try := 1; ; {
@@ -141,7 +141,7 @@ func (d *Daemon) insist(o *operation, final bool, do func() error) error {
 		switch {
 		case err == nil:
 			return nil
-		case o.begun && errors.Is(err, dockerops.ErrUnavailable):
+		case o.begun && errors.Is(err, dockerops.ErrUnavailable) && !errors.Is(err, dockerops.ErrNoAnswer):
 			if err := d.awaitDocker(o); err != nil {
 				return err
 			}
@@ -188,9 +188,11 @@ func (d *Daemon) conclude(o *operation, result string, err error) {
 	case err == nil:
 		record.Result += "; it was too late to cancel that"
 	case describeError(err).Code == ipc.CodeCanceled: // and says what came of it
+	case o.begun && o.job.stays():
+		err = halted(record, cause, err)
 	case o.begun && !errors.Is(err, cause): // it failed by itself, or could not be canceled
 	case o.begun:
-		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v; what it had begun was taken back", record.Summary, cause)}
+		err = undone(record, cause, err)
 	default:
 		err = &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s: %v", record.Summary, cause)}
 	}

@@ -45,8 +45,8 @@ type hostNginx struct {
 
 const hostUpstreamDir = "/run/tvs/upstreams"
 
-// readProjectConfig reads a project's file; without one, the configuration is empty.
-func readProjectConfig(dir, project string) (projectConfig, error) {
+// readProjectFile reads a project's file by itself.
+func readProjectFile(dir, project string) (projectConfig, error) {
 	path := filepath.Join(dir, project+".toml")
 	var c projectConfig
 	text, err := readTrusted(path)

@@ -15,6 +15,12 @@ import (
 // describeError gives every error of the workers its code, and the remedy where
 // there is a general one.
 func describeError(err error) *ipc.Error {
+	var leftover *dockerops.LeftoverError
+	if errors.As(err, &leftover) {
+		told := *describeError(leftover.Err)
+		told.Message += "; and " + leftover.Rest()
+		return &told
+	}
 	var known *ipc.Error
 	var refused *dockerops.RefusedError
 	var notReady *dockerops.NotReadyError

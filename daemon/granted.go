@@ -15,10 +15,9 @@ import (
 
 // granted is what was decided on one request, for the record of what it leads to.
 type granted struct {
-	mu     sync.Mutex
-	fields fields
-	// most is the least bound on the number of replicas of the rules that allowed it; 0: none.
-	most     int
+	mu       sync.Mutex
+	fields   fields
+	most     bounds
 	services []string // that it was decided for; none where it is about more than services
 	denied   bool     // which is in the journal already
 }
@@ -31,14 +30,14 @@ func withGranted(ctx context.Context) context.Context {
 
 // asked returns what was decided on the request that the context is of; the fields are
 // nil when nothing was.
-func asked(ctx context.Context) (audit fields, most int, services []string) {
+func asked(ctx context.Context) (audit fields, most bounds, services []string) {
 	g, _ := ctx.Value(grantedKey{}).(*granted)
 	if g == nil {
-		return nil, 0, nil
+		return nil, nil, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return maps.Clone(g.fields), g.most, slices.Clone(g.services)
+	return maps.Clone(g.fields), maps.Clone(g.most), slices.Clone(g.services)
 }
 
 func denied(ctx context.Context) bool {
@@ -55,14 +54,12 @@ func denied(ctx context.Context) bool {
 // when it begins (launch); what an admin may look at, here.
 func (d *Daemon) grant(ctx context.Context, who peer, requests []policy.Request, decisions []policy.Decision) {
 	var targets, rules, services []string
-	most, all := 0, false
+	most, all := bounds{}, false
 	for i, q := range requests {
 		services, all = append(services, q.Target.Service), all || q.Target.Service == ""
 		targets = append(targets, q.Target.String())
 		rules = append(rules, decisions[i].Rule)
-		if n := decisions[i].MaxReplicas; n > 0 && (most == 0 || n < most) {
-			most = n
-		}
+		most.add(q.Target.Service, decisions[i].MaxReplicas)
 	}
 	f := d.auditFields(who, requests[0])
 	delete(f, "TVS_SERVICE")

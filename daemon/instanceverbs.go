@@ -79,8 +79,19 @@ func restartUnits(request ipc.RestartRequest) change {
 			count = len(service.Replicas)
 		}
 		return intent{request: dockerops.Request{Goals: map[string]dockerops.Goal{request.Service: {Count: count, Running: !kept.Stopped[request.Service]}}},
-			restart: &restarting{Service: request.Service, Before: time.Now()}, summary: "restart " + request.Service}, nil
+			restart: &restarting{Service: request.Service, Started: startsOf(service)}, summary: "restart " + request.Service}, nil
 	}
+}
+
+// startsOf returns since when the running instances of a service run.
+func startsOf(service *dockerops.Service) map[string]time.Time {
+	starts := map[string]time.Time{}
+	for _, r := range service.Replicas {
+		if r.Running() {
+			starts[r.ID] = r.Started
+		}
+	}
+	return starts
 }
 
 // endRestart ends a restart that was canceled: what it has stopped runs again, and the
@@ -91,6 +102,6 @@ func (s *site) endRestart(ctx context.Context, o *operation, want intent) error 
 		return err
 	}
 	service := want.restart.Service
-	none := time.Time{} // was started before that
+	none := func(dockerops.Replica) bool { return false }
 	return s.apply(ctx, p, dockerops.PlanRestart(p, service, want.request.Goals[service].Count, none, o.job.ran()), o)
 }

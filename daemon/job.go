@@ -20,10 +20,10 @@ type job struct {
 	Kind    string          `json:"kind"` // a key of kinds
 	Request json.RawMessage `json:"request,omitempty"`
 
-	// Audit says who asked, and by which rule it was allowed. No rule that did allows
-	// more than Most replicas of a service; 0: any number.
+	// Audit says who asked, and by which rule it was allowed; Most how many replicas
+	// the rules allowed.
 	Audit fields `json:"audit,omitempty"`
-	Most  int    `json:"most,omitempty"`
+	Most  bounds `json:"most,omitempty"`
 	// Sockets is whether it may run a stack that mounts sockets that control the host.
 	Sockets bool `json:"sockets,omitempty"`
 
@@ -84,8 +84,9 @@ func (j job) asks() policy.Verb {
 // have come to more since.
 func (j job) within(want intent) error {
 	for name, goal := range want.request.Goals {
-		if j.Most > 0 && goal.Running && goal.Count > j.Most {
-			return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot %s: rule %s allows %d replicas of %s at most", want.summary, j.Audit["TVS_RULE"], j.Most, name)}
+		most, bounded := j.Most.of(name)
+		if bounded && want.counted(j.asks(), name) && goal.Running && goal.Count > most {
+			return &ipc.Error{Code: ipc.CodeForbidden, Message: fmt.Sprintf("cannot %s: rule %s allows %d replicas of %s at most", want.summary, j.Audit["TVS_RULE"], most, name)}
 		}
 	}
 	return nil

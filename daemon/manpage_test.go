@@ -38,11 +38,11 @@ func TestManPage(t *testing.T) {
 	if !reflect.DeepEqual(shown, defaults) {
 		t.Errorf("the page shows %+v, and the defaults are %+v", shown, defaults)
 	}
-	project, err := readProjectConfig(dir, "shop")
+	project, err := readProjectFile(dir, "shop")
 	if err != nil {
 		t.Errorf("the page's NAME.toml: %v", err)
 	}
-	instances, err := readProjectConfig(dir, "units")
+	instances, err := readProjectFile(dir, "units") // beside the other they would clash
 	if err != nil || len(instances.Services) != 1 {
 		t.Fatalf("the page's NAME.toml with services: %v, %v", instances.Services, err)
 	}

@@ -57,6 +57,7 @@ func (s *site) reloadNginx(ctx context.Context, o *operation) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	o.begun = true
 	for _, b := range running {
 		err := s.step(o, "test and reload "+b.name, func() error {
 			if err := s.lock(ctx); err != nil {

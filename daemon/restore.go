@@ -69,6 +69,7 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 	starter := s.d.starter(p)
 	plan.Steps = slices.DeleteFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind != dockerops.StepStart })
 	progress := o.planned(describeSteps(plan))
+	o.begun = true
 	errs := make([]error, len(plan.Steps))
 	var group sync.WaitGroup
 	for i, step := range plan.Steps {
@@ -105,6 +106,8 @@ func restored(p *dockerops.Project, kept projectState) (intent, error) {
 		ended := slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
 		if service.Units == nil { // of units those come back that are desired
 			count = len(service.Replicas)
+		} else if service.Settings.Max > 0 {
+			count = min(count, service.Settings.Max) // which may have been lowered since
 		}
 		stays := ended || kept.Stopped[service.Name] || count == 0 || count > ipc.MaxReplicas
 		if (wanted || len(service.Settings.Balances) > 0) && !stays {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,8 +54,8 @@ type Progress func(step Step, ended bool, err error)
 // Apply carries out a plan. When ctx ends before the publication, the change is taken
 // back; after it, it completes. If a step up to the publication fails, what the
 // change made so far is taken back, in steps of its own that are reported too, and
-// nginx is not touched; the first error is returned. Later failures leave the
-// other steps to run. A staged plan ends at the first failure or with ctx as it is then,
+// nginx is not touched; the first error is returned, as a LeftoverError where that could
+// not be done. Later failures leave the other steps to run. A staged plan ends at the first failure or with ctx as it is then,
 // up to its removals, with which it completes. When the engine was lost, nothing can be
 // taken back, and the error is ErrUnavailable.
 func (e *Engine) Apply(ctx context.Context, p *Project, plan *Plan, lb Balancer, composer Composer, progress Progress) error {
@@ -152,7 +153,14 @@ func (a *applier) run(ctx context.Context) error {
 	case a.engine != nil && a.engine.lost(ctx, losses):
 		return fmt.Errorf("%w: %v", ErrUnavailable, cause)
 	case before && !a.plan.Staged:
-		return errors.Join(cause, a.takeBack())
+		left := a.takeBack()
+		switch {
+		case left == nil:
+			return cause
+		case a.engine != nil && a.engine.lost(ctx, losses):
+			return fmt.Errorf("%w: %v", ErrUnavailable, cause)
+		}
+		return &LeftoverError{Err: cause, Left: left}
 	case !before:
 		return &UnfinishedError{cause}
 	}
@@ -165,6 +173,21 @@ type UnfinishedError struct{ Err error }
 
 func (e *UnfinishedError) Error() string { return e.Err.Error() }
 func (e *UnfinishedError) Unwrap() error { return e.Err }
+
+// LeftoverError means that a change failed with Err, and that taking it back failed with
+// Left: some of what it made is still there. It wraps Err alone.
+type LeftoverError struct{ Err, Left error }
+
+func (e *LeftoverError) Error() string {
+	return fmt.Sprintf("%v; and %s", e.Err, e.Rest())
+}
+
+// Rest says what could not be taken back, to follow what happened.
+func (e *LeftoverError) Rest() string {
+	return "not all could be taken back: " + strings.ReplaceAll(e.Left.Error(), "\n", ", ")
+}
+
+func (e *LeftoverError) Unwrap() error { return e.Err }
 
 // ErrSkipped is the outcome of a step that did not run, or not to its end, because
 // another one failed.

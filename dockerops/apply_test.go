@@ -209,6 +209,24 @@ func TestApplyTakesBack(t *testing.T) {
 	}
 }
 
+// That not all could be taken back does not hide why.
+func TestApplyCannotTakeBack(t *testing.T) {
+	r := newRig(t, "1.45", 1)
+	r.Fail("start tvs-webapp-2", http.StatusInternalServerError, "no room")
+	r.Fail("remove tvs-webapp-2", http.StatusInternalServerError, "device busy")
+	r.Fail("remove tvs-webapp-3", http.StatusInternalServerError, "device busy")
+	err := r.apply(t, scale("webapp", 3), nil)
+	var leftover *LeftoverError
+	if !errors.As(err, &leftover) || !errors.As(err, new(*NotReadyError)) || strings.Contains(leftover.Err.Error(), "busy") {
+		t.Fatalf("err %v", err)
+	}
+	// Whether the other one was made by then is chance.
+	if text := err.Error(); !strings.HasPrefix(text, "tvs-webapp-2 cannot be started: no room; and not all could be taken back: ") ||
+		!strings.Contains(text, "cannot remove tvs-webapp-2: device busy") || strings.Contains(text, "\n") {
+		t.Errorf("err %q", text)
+	}
+}
+
 // The others are in the middle of being created when one fails.
 func TestApplyTakesBackWhatWasUnderWay(t *testing.T) {
 	r := newRig(t, "1.45", 1)

@@ -229,7 +229,9 @@ func (a *applier) takeBack() error {
 			default:
 				errs[i] = a.runner.Stop(ctx, s.Container)
 			}
-			a.progress(s, true, errs[i])
+			if a.progress(s, true, errs[i]); errs[i] != nil {
+				errs[i] = fmt.Errorf("cannot %s: %w", s.Text(), errs[i])
+			}
 		})
 	}
 	group.Wait()

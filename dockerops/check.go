@@ -30,8 +30,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("cannot %s %s: %s", cmp.Or(e.Verb, "scale"), e.Service, e.Text)
 }
 
-// Check tells whether the goals are possible: services that exist, counts
-// between the service's own bounds and most, nothing that only one container can have.
+// Check tells whether the goals are possible: services that exist, counts that are there
+// already or between the service's own bounds and most, nothing that only one container
+// can have.
 func Check(p *Project, goals map[string]Goal, most int) error {
 	for _, name := range slices.Sorted(maps.Keys(goals)) {
 		goal, service := goals[name], p.Service(name)
@@ -54,7 +55,9 @@ func Check(p *Project, goals map[string]Goal, most int) error {
 		switch why := service.Unscalable(); {
 		case service.Units != nil && why != "":
 			return refuse(NotScalable, "see tvsctl unit --help", "%s", why)
-		case len(s.Balances) > 0 && goal.Count != 1 && goal.Count != len(service.Replicas):
+		case goal.Count == len(service.Replicas) && (service.Units == nil || goal.Count <= limit):
+			// Their number does not change, and may be out of bounds; for more units there are no ports.
+		case len(s.Balances) > 0 && goal.Count != 1:
 			return refuse(NotScalable, "name the service behind it", "it is the nginx of the project")
 		case goal.Count > limit && s.Max > 0:
 			return refuse(OutOfRange, "", "%d is above its %smax of %d", goal.Count, bound, s.Max)

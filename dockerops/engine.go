@@ -27,6 +27,10 @@ import (
 // ErrUnavailable means that the Docker Engine cannot be reached.
 var ErrUnavailable = errors.New("the Docker Engine cannot be reached")
 
+// ErrNoAnswer is the ErrUnavailable of a call whose time ran out. The engine may answer
+// others: to wait for it is no remedy.
+var ErrNoAnswer = fmt.Errorf("%w: it does not answer", ErrUnavailable)
+
 // Engine is a connection to one Docker Engine. It is safe for concurrent use.
 type Engine struct {
 	api         *client.Client
@@ -113,7 +117,7 @@ func explain(err error) error {
 		return nil
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w: it does not answer", ErrUnavailable)
+		return ErrNoAnswer
 	}
 	if errors.Is(err, ErrUnavailable) {
 		return err

@@ -5,7 +5,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Units says which units of systemd are the replicas of a service that has no
@@ -80,20 +79,20 @@ func (s *Service) Unscalable() string {
 	return ""
 }
 
-// PlanRestart returns the steps that restart the instances of a service that were started
-// before since, one after the other: each leaves nginx and is drained first. A further
+// PlanRestart returns the steps that restart those instances of a service that run and are
+// old, one after the other: each leaves nginx and is drained first. A further
 // instance runs meanwhile where its template has room for one, so that never fewer are
 // ready than before. count is how many are desired. Where an earlier life began it, ran
 // holds those that ran before: of them, what is down is started again, and the further
 // instance goes in the end. It is a pure function.
-func PlanRestart(p *Project, name string, count int, since time.Time, ran map[string]bool) *Plan {
+func PlanRestart(p *Project, name string, count int, isOld func(Replica) bool, ran map[string]bool) *Plan {
 	service := p.Service(name)
 	b := &planner{project: p, plan: &Plan{Project: p.Name, Staged: true, Drain: []string{name}}}
 	port, seen := service.Units.Base+count, map[int]Replica{}
 	var old []Replica
 	for _, r := range service.Replicas {
 		seen[r.Number] = r
-		if r.Running() && r.Started.Before(since) {
+		if r.Running() && isOld(r) {
 			old = append(old, r)
 			port = max(port, r.Number+1)
 		}
@@ -118,7 +117,7 @@ func PlanRestart(p *Project, name string, count int, since time.Time, ran map[st
 		switch {
 		case startable(r) && ran[r.ID]:
 			up(r)
-		case r.Running() && !r.Started.Before(since):
+		case r.Running() && !isOld(r):
 			last = []int{b.add(stepOf(service, r).as(StepReady), last...)}
 		}
 	}

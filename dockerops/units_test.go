@@ -146,7 +146,7 @@ func TestPlanRestart(t *testing.T) {
 		{"what does not run stays so", old(template("web", 35000, 16, "35000 exited"), 35000), nil, ""},
 	} {
 		p := units(c.service)
-		plan := PlanRestart(p, "web", min(2, len(c.service.Replicas)), since, c.ran)
+		plan := PlanRestart(p, "web", min(2, len(c.service.Replicas)), func(r Replica) bool { return r.Started.Before(since) }, c.ran)
 		if want := strings.TrimPrefix(strings.ReplaceAll(c.want, "\t", ""), "\n"); render(plan) != want {
 			t.Errorf("%s: got:\n%swant:\n%s", c.name, render(plan), want)
 		}
@@ -160,7 +160,8 @@ func TestPlanRestart(t *testing.T) {
 
 func TestCheckInstances(t *testing.T) {
 	web, db := template("web", 35010, 6, "35010"), single("db.service", "running")
-	web.Settings.Min = 1
+	full, few := template("full", 36000, 2, "36000", "36001", "36007"), template("few", 37000, 6, "37000")
+	web.Settings.Min, few.Settings.Min = 1, 2
 	for _, c := range []struct {
 		name   string
 		goals  map[string]Goal
@@ -168,11 +169,13 @@ func TestCheckInstances(t *testing.T) {
 		text   string
 	}{
 		{"as many as may be", scale("web", 6).Goals, 0, ""},
+		{"more, which run", scale("full", 3).Goals, OutOfRange, "cannot scale full: 3 is above its max of 2"},
+		{"fewer than may be, which run", scale("few", 1).Goals, 0, ""},
 		{"more", scale("web", 7).Goals, OutOfRange, "cannot scale web: 7 is above its max of 6"},
 		{"another of a single unit", scale("db", 2).Goals, NotScalable, "cannot scale db: it is the one unit db.service"},
 		{"none of a single unit", scale("db", 0).Goals, NotScalable, "cannot scale db: it is the one unit db.service"},
 	} {
-		err := Check(units(web, db), c.goals, 1000)
+		err := Check(units(web, db, full, few), c.goals, 1000)
 		var refused *RefusedError
 		if errors.As(err, &refused); c.reason == 0 && err != nil || c.reason != 0 && (refused == nil || refused.Reason != c.reason || err.Error() != c.text) {
 			t.Errorf("%s: %v", c.name, err)

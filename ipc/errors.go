@@ -39,7 +39,8 @@ const (
 	CodeConflict Code = "conflict"
 	// CodeUnsupported means that the kernel of the host cannot do it.
 	CodeUnsupported Code = "unsupported"
-	// CodeNotReady means that a new replica did not become ready; it was removed again.
+	// CodeNotReady means that a new replica did not become ready; it was removed
+	// again where the message does not say otherwise.
 	CodeNotReady Code = "not-ready"
 	// CodeNginx means that nginx refused a configuration or did not take it up;
 	// the configuration before it is in force.
@@ -52,7 +53,8 @@ const (
 	CodeState Code = "state"
 	// CodeBusy means too many connections or operations at once.
 	CodeBusy Code = "busy"
-	// CodeCanceled means that somebody canceled the operation; it was taken back.
+	// CodeCanceled means that somebody canceled the operation; the message says
+	// whether it was taken back.
 	CodeCanceled Code = "canceled"
 	// CodeForbidden means that the caller may not do this.
 	CodeForbidden Code = "forbidden"

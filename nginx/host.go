@@ -33,7 +33,8 @@ type Host struct {
 	Unit  Unit
 }
 
-// Facts asks nginx for its version and configuration.
+// Facts asks nginx for its version and configuration. That is what is on disk: of the
+// upstream files it leaves out those that the workers may not have.
 func (h *Host) Facts(ctx context.Context) (Facts, error) {
 	accepted, output, err := h.Unit.Examine(ctx)
 	if err != nil {
@@ -42,7 +43,9 @@ func (h *Host) Facts(ctx context.Context) (Facts, error) {
 	if !accepted {
 		return Facts{}, &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: lines(complaints(output))}
 	}
-	return readFacts(output, h.Dir), nil
+	facts := readFacts(output, h.Dir)
+	maps.DeleteFunc(facts.Files, func(name string, _ []byte) bool { return h.unproven(name) })
+	return facts, nil
 }
 
 // Test tests the configuration as nginx -t does.
@@ -65,12 +68,19 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 			return &ConfigError{Nginx: h.Label, Text: "gets no upstreams: " + err.Error()}
 		}
 	}
+	var written, doubted []string
 	replaced, reloaded := map[string][]byte{}, false
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.restore(files, replaced))
+		if err == nil {
+			h.prove(written)
+			return
 		}
-		if err != nil && reloaded {
+		notRestored := h.restore(written, replaced)
+		if notRestored == nil && !reloaded {
+			h.prove(doubted)
+		}
+		err = errors.Join(err, notRestored)
+		if reloaded {
 			// It may yet come to the new configuration: let that be the one of before.
 			err = errors.Join(err, h.Unit.Reload(ctx))
 		}
@@ -82,7 +92,16 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot read %s's upstreams: %v", h.Label, err)
 		}
-		err = fault.Do("nginx write", func() error { return replaceFile(filepath.Join(h.Dir, name), files[name]) })
+		written = append(written, name)
+		if !h.unproven(name) { // else what is restored is as doubtful as it was
+			doubted = append(doubted, name)
+		}
+		err = fault.Do("nginx write", func() error {
+			if err := h.doubt(name); err != nil {
+				return err
+			}
+			return replaceFile(filepath.Join(h.Dir, name), files[name])
+		})
 		if err != nil {
 			return fmt.Errorf("cannot write %s's upstreams: %v", h.Label, err)
 		}
@@ -158,9 +177,9 @@ func (h *Host) await(ctx context.Context, limit time.Duration, done func() (bool
 	}
 }
 
-func (h *Host) restore(files, replaced map[string][]byte) error {
+func (h *Host) restore(written []string, replaced map[string][]byte) error {
 	var errs []error
-	for name := range files {
+	for _, name := range written {
 		path := filepath.Join(h.Dir, name)
 		if old, was := replaced[name]; was {
 			errs = append(errs, replaceFile(path, old))

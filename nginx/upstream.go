@@ -39,7 +39,8 @@ func (u Upstream) File() string { return u.Name + ".conf" }
 func (u Upstream) Render() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Written by tvsctld for service %s of project %s. Changes are lost: use tvsctl.\n", u.Name, u.Project)
-	fmt.Fprintf(&b, "upstream %s {\n    zone tvs_%s_%s 64k;\n", u.Name, u.Project, u.Name)
+	// Neither name can have a colon in it: no two upstreams share a zone.
+	fmt.Fprintf(&b, "upstream %s {\n    zone tvs:%s:%s 64k;\n", u.Name, u.Project, u.Name)
 	servers := slices.Clone(u.Servers)
 	slices.SortFunc(servers, func(a, b Server) int { return strings.Compare(a.Address, b.Address) })
 	for _, s := range servers {
@@ -60,9 +61,19 @@ func Generation(contents []byte) string {
 }
 
 var (
+	heading      = regexp.MustCompile(`^# Written by tvsctld for service \S+ of project (\S+)\. `)
 	upstreamLine = regexp.MustCompile(`(?m)^\s*upstream\s+(\S+)\s*\{`)
 	serverLine   = regexp.MustCompile(`(?m)^\s*server\s+(\S+?)(\s+down)?\s*;(?:\s*#\s*(\S+))?`)
 )
+
+// WrittenFor returns the project that a file of ours was written for; "" of another.
+func WrittenFor(contents []byte) string {
+	m := heading.FindSubmatch(contents)
+	if m == nil {
+		return ""
+	}
+	return string(m[1])
+}
 
 // ParseUpstream reads the first upstream block of a file, ours or a start script's.
 func ParseUpstream(contents []byte) (Upstream, error) {

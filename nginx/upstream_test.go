@@ -22,9 +22,24 @@ func TestRenderGolden(t *testing.T) {
 			t.Errorf("%s: got\n%s", file, got)
 		}
 		again, err := ParseUpstream(want)
+		if project := WrittenFor(want); project != u.Project {
+			t.Errorf("%s: written for %q", file, project)
+		}
 		if err != nil || again.Name != u.Name || len(again.Servers) != len(u.Servers) {
 			t.Errorf("%s: parsed %+v, %v", file, again, err)
 		}
+	}
+}
+
+// No two upstreams of one nginx share a zone.
+func TestZonesDiffer(t *testing.T) {
+	zone := func(u Upstream) string {
+		_, rest, _ := strings.Cut(string(u.Render()), "zone ")
+		name, _, _ := strings.Cut(rest, " ")
+		return name
+	}
+	if one, two := zone(Upstream{Project: "a_b", Name: "c"}), zone(Upstream{Project: "a", Name: "b_c"}); one == two {
+		t.Errorf("both are %s", one)
 	}
 }
 

@@ -55,7 +55,7 @@ func (a *app) cancelCommand() *cobra.Command {
 		Short: "Cancel an operation",
 		Long: `Cancel an operation and wait for its end. One that waits for its turn does not begin.
 One that runs is taken back, unless nginx has been given the outcome already: then it
-completes.`,
+completes. Of up, down and nginx reload nothing is taken back: they stop where they are.`,
 		Example:           "  tvsctl ops cancel 4f2a",
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeOperations,

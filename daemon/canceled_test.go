@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"tvsctl/dockerops"
+	"tvsctl/dockerops/enginetest"
+	"tvsctl/ipc"
+)
+
+// cancelOne cancels an operation of root's and returns its end.
+func cancelOne(t *testing.T, c *ipc.Client, id string) *ipc.Operation {
+	t.Helper()
+	if err := c.Post(t.Context(), "/operations/"+id+"/cancel", struct{}{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := c.Follow(t.Context(), id, func(ipc.Event) {})
+	if err != nil || ended.Error == nil || ended.Error.Code != ipc.CodeCanceled {
+		t.Fatalf("%+v, %v", ended, err)
+	}
+	return ended
+}
+
+// What compose has begun is not taken back, and the one who cancels is told.
+func TestCancelUpAndDown(t *testing.T) {
+	s := newRollStack(t)
+	bin := t.TempDir()
+	script := `#!/bin/sh
+case "$*" in
+*" up --detach") : >up.begun; exec sleep 1000 ;;
+*" down") : >down.begun; exec sleep 1000 ;;
+esac
+PATH="${PATH#*:}" exec docker "$@"
+`
+	if err := os.WriteFile(filepath.Join(bin, "docker"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	s.run(t)
+	for verb, at := range map[string]string{"up": "let docker compose bring up tvs", "down": "let docker compose take down tvs"} {
+		o := s.accept(t, verb, struct{}{})
+		until(t, "compose works", func() bool { _, err := os.Stat(filepath.Join(s.dir, verb+".begun")); return err == nil })
+		ended := cancelOne(t, s.Client, o.ID)
+		want := fmt.Sprintf("; stopped in the middle of %q, nothing was taken back", at)
+		if !strings.HasPrefix(ended.Error.Message, o.Summary+": canceled by ") || !strings.HasSuffix(ended.Error.Message, want) || len(ended.Error.Detail) == 0 {
+			t.Errorf("%s: %+v", verb, ended.Error)
+		}
+	}
+}
+
+func TestCancelReload(t *testing.T) {
+	s := newStackWithout(t)
+	var hangs atomic.Bool
+	answer, reloading, on := s.OnExec, make(chan struct{}, 1), make(chan struct{})
+	s.OnExec = func(c *enginetest.Container, argv []string, input string) (string, int) {
+		if hangs.Load() && strings.Contains(input, "\npublish\n") {
+			select {
+			case reloading <- struct{}{}:
+			default:
+			}
+			<-on
+		}
+		return answer(c, argv, input)
+	}
+	defer close(on)
+	s.Client, s.d = serve(t, Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
+	until(t, "the guard publishes", func() bool { return s.members() == "172.20.0.1:8080" })
+	hangs.Store(true)
+	var o ipc.Operation
+	if err := s.Post(t.Context(), ipc.ProjectPath("", "nginx/reload"), struct{}{}, &o); err != nil {
+		t.Fatal(err)
+	}
+	<-reloading
+	if ended := cancelOne(t, s.Client, o.ID); !strings.HasSuffix(ended.Error.Message, `; stopped in the middle of "test and reload tvs-entry-1", nothing was taken back`) {
+		t.Errorf("%+v", ended.Error)
+	}
+}
+
+// What could not be taken back is said, and not that all was.
+func TestNotAllTakenBack(t *testing.T) {
+	const left = "not all could be taken back: cannot remove tvs-webapp-2: device busy"
+	for name, c := range map[string]struct {
+		onStart func(*enginetest.Container)
+		cancel  bool
+		code    ipc.Code
+	}{
+		"it does not become ready": {func(c *enginetest.Container) { c.State, c.ExitCode = "exited", 3 }, false, ipc.CodeNotReady},
+		"it is canceled":           {func(c *enginetest.Container) { c.Health = "starting" }, true, ipc.CodeCanceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStackWithout(t)
+			s.OnStart = c.onStart
+			s.Fail("remove tvs-webapp-2", http.StatusInternalServerError, "device busy")
+			s.Client, s.d = serve(t, Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
+			var o ipc.Operation
+			if err := s.Post(t.Context(), ipc.ProjectPath("", "scale"), scaleRequest(2), &o); err != nil {
+				t.Fatal(err)
+			}
+			if c.cancel {
+				until(t, "it waits for a replica", func() bool { return slices.Contains(s.Names(), "tvs-webapp-2 running") })
+				if err := s.Post(t.Context(), "/operations/"+o.ID+"/cancel", struct{}{}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ended, err := s.Follow(t.Context(), o.ID, func(ipc.Event) {})
+			if err != nil || ended.Error == nil || ended.Error.Code != c.code || !strings.HasSuffix(ended.Error.Message, "; "+left) && !strings.HasSuffix(ended.Error.Message, "; and "+left) {
+				t.Errorf("%+v, %v", ended.Error, err)
+			}
+		})
+	}
+}
+
+// A call whose own time ran out is not tried for ever.
+func TestInsistEnds(t *testing.T) {
+	s := newStack(t)
+	for _, err := range []error{dockerops.ErrNoAnswer, &dockerops.LeftoverError{Err: errors.New("not ready"), Left: dockerops.ErrNoAnswer}} {
+		o, _ := newTestOperation()
+		o.begun = true
+		tried := 0
+		got := s.d.insist(o, false, func() error {
+			if tried++; tried > 1 {
+				return errors.New("tried again")
+			}
+			return err
+		})
+		if got != err || tried != 1 {
+			t.Errorf("%v after %d", got, tried)
+		}
+	}
+}
