@@ -82,7 +82,7 @@ func FuzzRoutes(f *testing.F) {
 				return // they answer when something happens
 			}
 		}
-		ctx, cancel := context.WithTimeout(withPeer(t.Context(), peer{}), 10*time.Second)
+		ctx, cancel := context.WithTimeout(withPeer(t.Context(), peer{}), 3*time.Second) // a log can be followed
 		defer cancel()
 		r, err := http.NewRequestWithContext(ctx, method, "http://tvsctld/", strings.NewReader(body))
 		if err != nil {
