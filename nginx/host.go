@@ -68,11 +68,11 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	replaced, reloaded := map[string][]byte{}, false
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.restore(files, replaced))
+			err = errors.Join(err, fault.Do("nginx restore", func() error { return h.restore(files, replaced) }))
 		}
 		if err != nil && reloaded {
 			// It may yet come to the new configuration: let that be the one of before.
-			err = errors.Join(err, h.Unit.Reload(ctx))
+			err = errors.Join(err, fault.Do("nginx reload", func() error { return h.Unit.Reload(ctx) }))
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
