@@ -43,12 +43,12 @@ for i in $(seq 30); do us tvsctl unit status nginx; us systemctl status --no-pag
 	}
 }
 
-// manyUnits: 200 jobs at once end each with its own result, also with the bus restarted in
-// the middle.
+// manyUnits: 200 jobs at once end each with its own result, also with the bus restarted or
+// systemd executed anew in the middle.
 func manyUnits(t *testing.T, m *machine) {
 	m.configure(t, "max_connections_per_user = 500\n"+managedUnits())
 	kinds, n := jobKinds, manyJobs
-	for round, disturb := range []string{":", "systemctl restart dbus"} {
+	for round, disturb := range []string{":", "systemctl restart dbus", "systemctl daemon-reexec"} {
 		first := firstJobs[round]
 		var script strings.Builder
 		script.WriteString("rm -rf /root/u; mkdir /root/u; cd /root/u\n")
