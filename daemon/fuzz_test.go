@@ -144,7 +144,7 @@ func FuzzProjectConfig(f *testing.F) {
 // FuzzSettings: the daemon's own file gives settings within their bounds, or none.
 func FuzzSettings(f *testing.F) {
 	for _, text := range []string{"", "idle = '60s'\nmax_connections = 3\nmax_connections_per_user = 65536\nmax_operations = 1\n", "idle = 60", "max_operations = 0", "max_operations = 1e3",
-		"[units]\n'a.service' = ['start', 'reset-failed']\n'b@1.socket' = []\n", "[units]\n'a*.service' = ['start']", "[units]\n'a.service' = ['enable']", "units = 1",
+		"[units]\n'a.service' = ['start', 'reset-failed']\n'b@1.socket' = []\n", "[units]\n'a*.service' = ['start']", "[units]\n'.a.service' = []", "[units]\n'a.service' = ['enable']", "units = 1",
 		"[idle]\nx = 1", "idle = '9999999h'", "x = 1\n[x]"} {
 		f.Add([]byte(text))
 	}
