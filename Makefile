@@ -1,13 +1,14 @@
 # Programs are static: they run on any Linux, whatever its C library.
 export CGO_ENABLED = 0
 
+FUZZTIME ?= 10m
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOBUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 DEB := $(addprefix debian/,preinst postinst prerm postrm)
 SCRIPTS := scripts/install.sh tests/testhost tests/demo .ci/run $(addprefix packaging/,build version $(DEB)) \
 	examples/tvs/offline.sh examples/tvsapp-units/install.sh $(wildcard examples/tvs/entry/docker-entrypoint.d/*.sh)
 
-.PHONY: help build examples test check lint bench demo install deb docs clean
+.PHONY: help build examples test check fuzz lint bench demo install deb docs clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +34,14 @@ test: build examples ## everything, with all set-up: unit tests, then end to end
 check: lint ## unit tests, with the race detector where there is a C compiler; no root
 	@command -v cc >/dev/null || echo "no C compiler: without the race detector"
 	if command -v cc >/dev/null; then CGO_ENABLED=1 go test -race ./...; else go test ./...; fi
+
+fuzz: ## every fuzz target for FUZZTIME, 10m; what one finds is kept in its package's testdata
+	@for file in $$(grep -l '^func Fuzz' $$(git ls-files '*_test.go')); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' $$file); do \
+			echo "$$target, of $${file%/*}"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 -fuzzminimizetime 20x ./$${file%/*} || exit; \
+		done; \
+	done
 
 lint: ## gofmt, go vet, shellcheck where it is installed
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change:" $$files >&2; exit 1; }

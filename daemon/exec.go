@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tvsctl/dockerops"
+	"tvsctl/fault"
 	"tvsctl/ipc"
 	"tvsctl/policy"
 )
@@ -306,7 +307,10 @@ func (s *session) hangUp(why string) {
 	defer cancel()
 	pid, err := s.command.Process(ctx)
 	if err == nil && pid > 0 {
-		_, err = s.d.units.Run(ctx, fmt.Sprintf("tvsctld-hangup@%s-%d.service", s.container, pid))
+		err = fault.Do("exec hangup", func() error {
+			_, err := s.d.units.Run(ctx, fmt.Sprintf("tvsctld-hangup@%s-%d.service", s.container, pid))
+			return err
+		})
 	}
 	if err != nil {
 		s.log(0, &ipc.Error{Code: ipc.CodeCanceled, Message: fmt.Sprintf("%s, and the command may go on: %v", why, lookHint(err))})

@@ -102,7 +102,7 @@ func (s *store) catchUp() {
 	defer s.mu.Unlock()
 	if len(s.late) > 0 {
 		// It is tried again with the next change, or the next time.
-		_ = s.write(func(*bolt.Tx) error { return nil })
+		_ = fault.Do("state late", func() error { return s.write(func(*bolt.Tx) error { return nil }) })
 	}
 }
 

@@ -220,6 +220,7 @@ func (d *Daemon) abandon(o *operation) {
 	record.State, record.Ended = ipc.OperationFailed, time.Now()
 	record.Error = &ipc.Error{Code: ipc.CodeInternal, Message: "tvsctld ended in the middle of it", Hint: "see tvsctl status, and repeat the command"}
 	if err := d.state.record(record, nil); err != nil {
-		d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error(), o.fields())
+		d.log.error(eventState, "Cannot keep the outcome of an operation: "+err.Error()+".", o.fields())
 	}
+	d.logOutcome(o, record)
 }

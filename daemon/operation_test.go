@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -117,7 +116,7 @@ func TestFindOperation(t *testing.T) {
 	}
 }
 
-// What no life of the daemon can go on with gets an outcome all the same.
+// What no life of the daemon can go on with gets an outcome all the same, in the journal too.
 func TestAbandoned(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 	dir := t.TempDir()
@@ -130,9 +129,14 @@ func TestAbandoned(t *testing.T) {
 	if err := s.close(); err != nil {
 		t.Fatal(err)
 	}
-	d := New(Config{StateDir: dir, Log: io.Discard})
+	journal := &journalBuffer{}
+	d := New(Config{StateDir: dir})
+	d.log = &logbook{out: journal}
 	d.resume(d.state.unfinished())
 	t.Cleanup(func() { d.state.close() })
+	if n := strings.Count(journal.String(), "tvsctld ended in the middle of it"); n != 2 {
+		t.Errorf("the journal tells of %d outcomes: %s", n, journal)
+	}
 	for _, o := range d.state.history() {
 		failed := o.State == ipc.OperationFailed && o.Error != nil && !o.Ended.IsZero()
 		if !o.State.Finished() || failed == (o.ID == "c") {

@@ -13,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"tvsctl/ipc"
+	"tvsctl/systemd"
 )
 
 // settings are those of the daemon as a whole, the file /etc/tvsctld/tvsctld.toml.
@@ -104,7 +105,7 @@ func readSettings(path string, s settings) (settings, error) {
 		return s, fmt.Errorf("cannot read %s:%s unknown key %s", path, lineOf(string(text), unknown[0].String()), unknown[0])
 	}
 	for unit := range s.Units {
-		if !unitName.MatchString(unit) {
+		if _, err := systemd.UnitName(unit); err != nil || !unitName.MatchString(unit) {
 			return s, fmt.Errorf("cannot read %s:%s %q is not the full name of a unit", path, lineOf(string(text), unit), unit)
 		}
 	}

@@ -118,7 +118,7 @@ func (s *store) load(dir string) (err error) {
 			err = fmt.Errorf("state.db is damaged: %v", damage)
 		}
 	}()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := fault.Do("state directory", func() error { return os.MkdirAll(dir, 0o700) }); err != nil {
 		return err
 	}
 	db, err := bolt.Open(filepath.Join(dir, "state.db"), 0o600, &bolt.Options{Timeout: time.Second})
@@ -132,13 +132,15 @@ func (s *store) load(dir string) (err error) {
 		return nil
 	})
 	if err == nil && len(buckets) > 0 {
-		err = db.Update(func(tx *bolt.Tx) error {
-			for _, name := range buckets {
-				if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-					return err
+		err = fault.Do("state new", func() error {
+			return db.Update(func(tx *bolt.Tx) error {
+				for _, name := range buckets {
+					if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
+				return nil
+			})
 		})
 	}
 	if err == nil {
@@ -245,7 +247,7 @@ func (s *store) keepEpoch(epoch string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.epoch = epoch
-	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(epochKey, []byte(epoch)) })
+	return fault.Do("state epoch", func() error { return s.putHost(epochKey, epoch) })
 }
 
 // lastBoot returns the life of the machine in which the units were last restored.
@@ -260,7 +262,11 @@ func (s *store) keepBoot(boot string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.boot = boot
-	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(bootKey, []byte(boot)) })
+	return fault.Do("state boot", func() error { return s.putHost(bootKey, boot) })
+}
+
+func (s *store) putHost(key []byte, value string) error {
+	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(hostBucket).Put(key, []byte(value)) })
 }
 
 func (s *store) put(bucket, key []byte, value any) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"tvsctl/fault"
 	"tvsctl/ipc"
 	"tvsctl/systemd"
 )
@@ -99,11 +100,20 @@ func (d *Daemon) changeUnit(ctx context.Context, o *operation) (result string, e
 		}
 	}()
 	o.begun = true
-	after, err := d.units.Do(ctx, j.Job)
+	after, err := d.doUnit(ctx, j.Job)
 	if err != nil && o.ctx.Err() != nil && !errors.As(err, new(*systemd.FailedError)) {
 		return d.cancelUnit(o, j)
 	}
 	return d.unitOutcome(ctx, o, j, after, err)
+}
+
+// doUnit has systemd do a job, and returns the unit as it is then.
+func (d *Daemon) doUnit(ctx context.Context, j systemd.Job) (after *systemd.Unit, err error) {
+	err = fault.Do("unit "+j.Verb, func() (err error) {
+		after, err = d.units.Do(ctx, j)
+		return err
+	})
+	return after, err
 }
 
 // unitOutcome says what came of a change, or why it failed.
@@ -144,7 +154,11 @@ func outcomeOf(j systemd.Job, after *systemd.Unit) string {
 func (d *Daemon) cancelUnit(o *operation, j unitJob) (string, error) {
 	ctx, stop := d.untilStopping(d.life)
 	defer stop()
-	canceled, err := d.units.Cancel(ctx, j.Before.Unit, j.Verb)
+	var canceled bool
+	err := fault.Do("unit cancel", func() (err error) {
+		canceled, err = d.units.Cancel(ctx, j.Before.Unit, j.Verb)
+		return err
+	})
 	switch {
 	case err != nil:
 		return "", err
@@ -153,7 +167,7 @@ func (d *Daemon) cancelUnit(o *operation, j unitJob) (string, error) {
 	case j.Verb == "start" && !j.Before.Active && j.Target == "":
 		now, err := d.units.Unit(ctx, j.Before.Unit)
 		if err == nil {
-			_, err = d.units.Do(ctx, systemd.Job{Verb: "stop", Before: now.Mark()})
+			_, err = d.doUnit(ctx, systemd.Job{Verb: "stop", Before: now.Mark()})
 		}
 		if err != nil {
 			return "", err
@@ -161,7 +175,7 @@ func (d *Daemon) cancelUnit(o *operation, j unitJob) (string, error) {
 		return "", context.Cause(o.ctx)
 	}
 	j.Sent = true
-	after, err := d.units.Do(ctx, j.Job)
+	after, err := d.doUnit(ctx, j.Job)
 	return d.unitOutcome(ctx, o, j, after, err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tvsctl/fault"
 	"tvsctl/ipc"
 	"tvsctl/policy"
 	"tvsctl/systemd"
@@ -137,7 +138,7 @@ func postUnitReset(d *Daemon, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.units.ResetFailed(r.Context(), unit.ID); err != nil {
+	if err := fault.Do("unit reset-failed", func() error { return d.units.ResetFailed(r.Context(), unit.ID) }); err != nil {
 		return nil, err
 	}
 	who, _ := peerOf(r.Context())

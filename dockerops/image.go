@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/go-connections/nat"
+
+	"tvsctl/fault"
 )
 
 // Image is an image that this host has.
@@ -72,7 +74,9 @@ func defaults(i image.InspectResponse) *container.Config {
 // Pull gets an image from its registry with the docker command, which knows how to log
 // in there. What it writes goes to line.
 func Pull(ctx context.Context, reference string, line func(string)) error {
-	return runDocker(exec.CommandContext(ctx, "docker", "pull", "--", reference), "pull", nil, line)
+	return fault.Do("docker pull", func() error {
+		return runDocker(exec.CommandContext(ctx, "docker", "pull", "--", reference), "pull", nil, line)
+	})
 }
 
 // WithImage returns the spec of the same service made from another image. What the

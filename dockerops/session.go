@@ -85,7 +85,9 @@ func (s *Session) Close() { s.stream.Close() }
 
 // Resize changes the size of the command's terminal.
 func (s *Session) Resize(ctx context.Context, rows, columns uint) error {
-	return explain(s.engine.api.ContainerExecResize(ctx, s.id, container.ResizeOptions{Height: rows, Width: columns}))
+	return explain(fault.Do("docker resize", func() error {
+		return s.engine.api.ContainerExecResize(ctx, s.id, container.ResizeOptions{Height: rows, Width: columns})
+	}))
 }
 
 // Copy passes on what the command writes until it has ended; with a terminal all of it

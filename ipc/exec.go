@@ -63,7 +63,7 @@ func WriteFrame(w io.Writer, kind FrameKind, payload []byte) error {
 	return err
 }
 
-// ReadFrame reads a frame.
+// ReadFrame reads a frame. The error is io.EOF only where one would begin.
 func ReadFrame(r io.Reader) (FrameKind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -75,6 +75,9 @@ func ReadFrame(r io.Reader) (FrameKind, []byte, error) {
 	}
 	payload := make([]byte, length)
 	_, err := io.ReadFull(r, payload)
+	if err == io.EOF { // right after its head
+		err = io.ErrUnexpectedEOF
+	}
 	return FrameKind(head[0]), payload, err
 }
 

@@ -23,7 +23,7 @@ func TestFrames(t *testing.T) {
 	if err := WriteFrame(&wire, FrameInput, append(long, 'x')); err == nil || wire.Len() > 0 {
 		t.Errorf("a frame that is too long: %v, %d bytes", err, wire.Len())
 	}
-	for text, want := range map[string]string{"": "EOF", "\x01\x00": "unexpected EOF", "\x01\x00\x00\x00\x05ab": "unexpected EOF", "\x01\xff\x00\x00\x00": "is too long"} {
+	for text, want := range map[string]string{"": "EOF", "\x01\x00": "unexpected EOF", "\x01\x00\x00\x00\x05": "unexpected EOF", "\x01\x00\x00\x00\x05ab": "unexpected EOF", "\x01\xff\x00\x00\x00": "is too long"} {
 		if _, _, err := ReadFrame(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -75,14 +75,14 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 			h.prove(written)
 			return
 		}
-		notRestored := h.restore(written, replaced)
+		notRestored := fault.Do("nginx restore", func() error { return h.restore(written, replaced) })
 		if notRestored == nil && !reloaded {
 			h.prove(doubted)
 		}
 		err = errors.Join(err, notRestored)
 		if reloaded {
 			// It may yet come to the new configuration: let that be the one of before.
-			err = errors.Join(err, h.Unit.Reload(ctx))
+			err = errors.Join(err, fault.Do("nginx reload", func() error { return h.Unit.Reload(ctx) }))
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(files)) {

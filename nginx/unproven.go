@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"tvsctl/fault"
 )
 
 // While an upstream file is on disk that the workers may not have, there is a mark beside
@@ -20,7 +22,8 @@ func (h *Host) doubt(name string) error { return os.WriteFile(h.mark(name), nil,
 // prove removes the marks of files that are in force as they are on disk.
 func (h *Host) prove(names []string) {
 	for _, name := range names {
-		_ = os.Remove(h.mark(name)) // one that stays costs a reload
+		// One that stays costs a reload.
+		_ = fault.Do("nginx prove", func() error { return os.Remove(h.mark(name)) })
 	}
 }
 

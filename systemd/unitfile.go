@@ -103,8 +103,12 @@ const maxUnitFile = 1 << 20
 // UnitFile is a unit file or a drop-in of it.
 type UnitFile struct{ Path, Text string }
 
-// Files reads the unit's file and its drop-ins.
+// Files reads the unit's file and its drop-ins. Of a masked unit, whose file is empty or a
+// link to /dev/null, it says what systemctl cat does.
 func (u *Unit) Files() ([]UnitFile, error) {
+	if u.LoadState == "masked" {
+		return []UnitFile{{Path: u.Fragment, Text: fmt.Sprintf("# Unit %s is masked.\n", u.ID)}}, nil
+	}
 	var list []UnitFile
 	for _, path := range append([]string{u.Fragment}, u.DropIns...) {
 		if path == "" {

@@ -168,3 +168,18 @@ func TestUnitFileList(t *testing.T) {
 		t.Errorf("the helper is %s", got)
 	}
 }
+
+func TestFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.service")
+	if err := os.WriteFile(path, []byte("[Service]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	u := Unit{ID: "a.service", LoadState: "loaded", Fragment: path}
+	if files, err := u.Files(); err != nil || len(files) != 1 || files[0] != (UnitFile{path, "[Service]\n"}) {
+		t.Errorf("%+v, %v", files, err)
+	}
+	u = Unit{ID: "a.service", LoadState: "masked", Fragment: "/etc/systemd/system/a.service"}
+	if files, err := u.Files(); err != nil || len(files) != 1 || files[0] != (UnitFile{u.Fragment, "# Unit a.service is masked.\n"}) {
+		t.Errorf("a masked one: %+v, %v", files, err)
+	}
+}

@@ -137,10 +137,13 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 	}
 
 	// Removed, it leaves what it was told and what runs; installed again it goes on with that.
-	m.must(t, "mkdir", "-p", "/etc/tvsctld")
-	writeFile(t, m, "/etc/tvsctld/tvsctld.toml", "idle = \"5m\"\n")
+	siteWith(t, m)
+	m.must(t, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/site.conf")
+	ruled(t, m)
 	m.must(t, "dpkg", "-r", "tvsctl")
-	m.sh(t, "test ! -e /run/tvsctld.sock && test -e /etc/tvsctld/tvsctld.toml && test -e /var/lib/tvsctld/state.db")
+	lineOfSite(t, m)
+	m.must(t, "rm", "-r", "/run/tvs")
+	m.sh(t, "test ! -e "+polkitRule+" && test ! -e /run/tvsctld.sock && test -e /etc/tvsctld/tvsctld.toml && test -e /var/lib/tvsctld/state.db")
 	if out := m.run("systemctl", "is-active", "tvsctld.socket", "tvsctld.service").out; strings.Contains(out, "\nactive") || strings.HasPrefix(out, "active") {
 		t.Errorf("runs after it was removed: %q", out)
 	}
@@ -148,6 +151,7 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 		t.Error("the example does not answer without tvsctl")
 	}
 	m.must(t, "dpkg", "-i", second)
+	lineOfSite(t, m)
 	if s := m.service(t, "tvs", "webapp"); s.Desired != 4 || s.Ready != 4 {
 		t.Errorf("installed again: %d of %d are ready", s.Ready, s.Desired)
 	}
@@ -155,6 +159,8 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 		t.Errorf("what root disabled did not stay so: %q", out)
 	}
 
+	ruled(t, m)
+	m.sh(t, "rm /etc/systemd/system/listed.service /etc/tmpfiles.d/site.conf /run/tvs/upstreams/site.conf")
 	m.sh(t, "docker rm -f $(docker ps -aq) && docker network prune -f && dpkg -P tvsctl && systemctl daemon-reload")
 	if left := differences(before, m.traces(t)); len(left) > 0 {
 		t.Errorf("purged, it leaves: %s", strings.Join(left, "\n"))

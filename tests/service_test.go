@@ -94,6 +94,7 @@ func TestInstallation(t *testing.T) {
 	t.Parallel()
 	m := own(t, "install")
 	const list = `find /etc /opt /run/tvs* /usr/local /var/lib/tvsctld -not -path '/etc/default*' 2>/dev/null | grep -v '^/etc/\(group\|gshadow\|subgid\|passwd\|subuid\)-\?$' | sort`
+	siteWith(t, m)
 	before := m.sh(t, list)
 	if r := m.run("/srv/tvs/scripts/install.sh", "--frobnicate"); r.code != 2 {
 		t.Errorf("an unknown option: %s", r)
@@ -116,9 +117,17 @@ for i in 1 2 3 4 5; do /srv/tvs/scripts/install.sh >/dev/null; done; touch /tmp/
 		t.Errorf("upgrades under clients: %s", out)
 	}
 	t.Logf("five upgrades under clients: %s", strings.TrimSpace(out))
-	if out := m.must(t, "/srv/tvs/scripts/install.sh", "--uninstall"); !strings.Contains(out, "/var/lib/tvsctld") {
-		t.Errorf("it does not say that the state stays: %s", out)
+	lineOfSite(t, m)
+	ruled(t, m)
+	out = m.must(t, "/srv/tvs/scripts/install.sh", "--uninstall")
+	for _, place := range []string{"/var/lib/tvsctld", "/etc/tvsctld", "/run/tvs/upstreams"} {
+		if !strings.Contains(out, "left in place: "+place+"\n") {
+			t.Errorf("it does not say that %s stays: %s", place, out)
+		}
 	}
+	m.sh(t, "test ! -e "+polkitRule+" && rm -r /etc/tvsctld")
+	lineOfSite(t, m)
+	m.must(t, "rm", "-r", "/run/tvs")
 	after := m.sh(t, list)
 	for line := range strings.Lines(after) {
 		if path := strings.TrimSpace(line); !strings.Contains(before, path+"\n") && !strings.HasPrefix(path, "/var/lib/tvsctld") {
@@ -132,6 +141,33 @@ for i in 1 2 3 4 5; do /srv/tvs/scripts/install.sh >/dev/null; done; touch /tmp/
 	m.must(t, "/srv/tvs/scripts/install.sh", "--prefix", "/srv/tvs")
 	m.must(t, "tvsctl", "version")
 	m.must(t, "/srv/tvs/tvsctl/bin/tvsctl", "projects")
+	lineOfSite(t, m)
+}
+
+// polkitRule is what tvsctld-polkit.service writes.
+const polkitRule = "/etc/polkit-1/rules.d/60-tvsctld.rules"
+
+// siteWith gives a machine a unit that tvsctld can be let manage, and a line by which the
+// site has its nginx start.
+func siteWith(t *testing.T, m *machine) {
+	t.Helper()
+	writeFile(t, m, "/etc/systemd/system/listed.service", "[Service]\nExecStart=sleep infinity\n")
+	writeFile(t, m, "/etc/tmpfiles.d/site.conf", "f /run/tvs/upstreams/site.conf 0644 root root - upstream site { server 127.0.0.1:9 down; }\n")
+	m.must(t, "systemctl", "daemon-reload")
+}
+
+// lineOfSite wants the site's file of nginx to be there, as its line says.
+func lineOfSite(t *testing.T, m *machine) {
+	t.Helper()
+	m.must(t, "grep", "-q", "upstream site", "/run/tvs/upstreams/site.conf")
+}
+
+// ruled lets tvsctld manage the unit, for which there is then a rule of polkit.
+func ruled(t *testing.T, m *machine) {
+	t.Helper()
+	writeFile(t, m, "/etc/tvsctld/tvsctld.toml", "idle = \"5m\"\n[units]\n\"listed.service\" = [\"restart\"]\n")
+	m.must(t, "systemctl", "reload-or-restart", "tvsctld.service")
+	m.must(t, "grep", "-q", "listed.service", polkitRule)
 }
 
 // hostStack is a project whose nginx is a unit of the host, named in the project's file.

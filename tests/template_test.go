@@ -66,6 +66,7 @@ func TestTemplateUnits(t *testing.T) {
 	t.Run("crash", func(t *testing.T) { instancesResumed(t, s) })
 	t.Run("reboot", func(t *testing.T) { instancesReboot(t, s) })
 	t.Run("without Docker", func(t *testing.T) { instancesAlone(t, s) })
+	t.Run("its own program", func(t *testing.T) { instancesOwn(t, s) })
 }
 
 // instancesUnderLoad: 100 POST/s of 300 ms each, and none fails.
@@ -303,4 +304,28 @@ func instancesAlone(t *testing.T, s *stack) {
 	s.m.sh(t, "systemctl kill -s KILL tvsapp@35001.service")
 	s.m.eventually(t, 2*time.Second, "the dead one leaves nginx", func() bool { return s.published(t) == onPorts(35000, 35002) })
 	s.m.must(t, "systemctl", "start", "docker.service")
+}
+
+// instancesOwn: the example's own program answers, in the sandbox of its unit, and the
+// example's removal leaves nothing but the database's directory.
+func instancesOwn(t *testing.T, s *stack) {
+	s.m.sh(t, "rm -r /etc/systemd/system/tvsapp@.service.d; systemctl daemon-reload")
+	s.tvsctl(t, "restart", "webapp")
+	s.tvsctl(t, "verify")
+	for range 3 {
+		if page := s.m.must(t, "curl", "-fsS", s.url("/")); !strings.Contains(page, "HOST <b>") || !strings.Contains(page, "VISITS <b>") {
+			t.Errorf("the page: %s", page)
+		}
+	}
+	s.m.must(t, "/srv/tvs/examples/tvsapp-units/install.sh", "--uninstall")
+	left := s.m.sh(t, `find /etc /opt /run /usr/local \( -name '*tvsapp*' -o -path /run/tvs/upstreams/webapp.conf \) -print
+grep -rl --exclude=policy.toml tvsapp /etc || true
+systemctl list-units --all --plain --no-legend 'tvsapp*'`)
+	if left != "" {
+		t.Errorf("the example leaves: %s", left)
+	}
+	if out := s.m.must(t, "tvsctl", "projects"); strings.Contains(out, s.name) {
+		t.Errorf("projects: %s", out)
+	}
+	s.m.must(t, "systemctl", "is-active", "nginx.service", "tvsctld.service")
 }

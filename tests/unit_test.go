@@ -60,7 +60,7 @@ var jobKinds = []struct {
 }
 
 // firstJobs are the numbers of the first of them, in each round.
-var firstJobs = []int{1000, 2000}
+var firstJobs = []int{1000, 2000, 3000}
 
 const manyJobs = 200
 
@@ -229,6 +229,15 @@ func unitAgreement(t *testing.T, m *machine) {
 	if tree := m.must(t, "tvsctl", "unit", "deps", "ring1.target"); tree != "ring1.target\n└─○ ring2.target\n  └─○ ring1.target (cycle)\n" {
 		t.Errorf("a cycle:\n%s", tree)
 	}
+	writeFile(t, m, "/etc/systemd/system/ring1.target.d/b.conf", "[Unit]\n# \tof two\nDescription=A ring")
+	writeFile(t, m, "/etc/systemd/system/ring1.target.d/a.conf", "\n[Unit]\nDocumentation=man:ring(7)\n\n")
+	m.sh(t, "ln -s /dev/null /etc/systemd/system/veiled.service; systemctl daemon-reload")
+	for _, name := range []string{"ring1.target", "veiled.service"} {
+		compareUnit(t, m, name)
+	}
+	if u := m.tvsctl("unit", "status", "veiled"); !strings.Contains(u.out, "masked") {
+		t.Errorf("a masked unit: %s", u)
+	}
 
 	var list []ipc.UnitSummary
 	m.ask(t, &list, "unit", "list", "--all")
@@ -261,6 +270,14 @@ func compareUnit(t *testing.T, m *machine, name string) {
 	for line := range strings.Lines(m.must(t, "systemctl", "show", "--", name)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		theirs[key] = value
+	}
+	veil := "" // tvsctl says also where a unit is masked
+	if u.Load == "masked" {
+		veil = "# " + u.File + "\n"
+	}
+	cat, catOfTheirs := m.tvsctl("unit", "cat", "--", name), m.run("systemctl", "cat", "--no-pager", "--", name)
+	if catOfTheirs.code != cat.code && (cat.code == 0 || catOfTheirs.code == 0) || cat.code == 0 && strings.TrimPrefix(cat.out, veil) != catOfTheirs.out {
+		t.Errorf("%s and systemctl: %s", cat, catOfTheirs)
 	}
 	number := func(n int) string { return strconv.Itoa(n) }
 	ours := map[string]string{"Id": u.Name, "Names": strings.Join(u.Names, " "), "Description": u.Description, "LoadState": u.Load, "ActiveState": u.Active, "SubState": u.Sub,

@@ -43,12 +43,12 @@ for i in $(seq 30); do us tvsctl unit status nginx; us systemctl status --no-pag
 	}
 }
 
-// manyUnits: 200 jobs at once end each with its own result, also with the bus restarted in
-// the middle.
+// manyUnits: 200 jobs at once end each with its own result, also with the bus restarted or
+// systemd executed anew in the middle.
 func manyUnits(t *testing.T, m *machine) {
 	m.configure(t, "max_connections_per_user = 500\n"+managedUnits())
 	kinds, n := jobKinds, manyJobs
-	for round, disturb := range []string{":", "systemctl restart dbus"} {
+	for round, disturb := range []string{":", "systemctl restart dbus", "systemctl daemon-reexec"} {
 		first := firstJobs[round]
 		var script strings.Builder
 		script.WriteString("rm -rf /root/u; mkdir /root/u; cd /root/u\n")
@@ -63,7 +63,7 @@ func manyUnits(t *testing.T, m *machine) {
 		}
 		took := time.Since(start)
 		root := filepath.Join(m.root, "root/u")
-		wrong := 0
+		wrong, early := 0, 0
 		for i := range n {
 			kind := kinds[i%len(kinds)]
 			out, err := os.ReadFile(filepath.Join(root, fmt.Sprintf("%d.out", i)))
@@ -75,7 +75,13 @@ func manyUnits(t *testing.T, m *machine) {
 				t.Fatal(err)
 			}
 			says := fmt.Sprintf(kind.says, first+i)
-			if strings.TrimSpace(string(rc)) != strconv.Itoa(kind.code) || !strings.Contains(string(out), strings.TrimSuffix(says, "%!(EXTRA)")) {
+			// A simple one is judged when it went on for 300 ms. That it has ended systemd may
+			// hear only later while it executes itself anew.
+			soon := kind.unit == "simple" && strings.Contains(disturb, "reexec") && strings.Contains(string(out), fmt.Sprintf("simple@%d.service is active (running)", first+i))
+			if soon {
+				early++
+			}
+			if !soon && (strings.TrimSpace(string(rc)) != strconv.Itoa(kind.code) || !strings.Contains(string(out), strings.TrimSuffix(says, "%!(EXTRA)"))) {
 				if wrong++; wrong <= 5 {
 					t.Errorf("%s@%d, with %q: exit status %s, not %d and %q:\n%s", kind.unit, first+i, disturb, rc, kind.code, says, out)
 				}
@@ -84,7 +90,10 @@ func manyUnits(t *testing.T, m *machine) {
 		if again := m.sh(t, `for f in /run/short.????; do [ "$(cat $f)" = ran ] || echo $f; done; ls /run/short.???? >/dev/null`); again != "" {
 			t.Errorf("ran more than once: %s", again)
 		}
-		t.Logf("%d jobs with %q: %v; %d wrong; ended before it %s, after it %s", n, disturb, took.Round(10*time.Millisecond), wrong,
+		if early > 5 {
+			t.Errorf("%d of the simple ones were judged too early", early)
+		}
+		t.Logf("%d jobs with %q: %v; %d wrong, %d judged early; ended before it %s, after it %s", n, disturb, took.Round(10*time.Millisecond), wrong, early,
 			strings.TrimSpace(m.must(t, "cat", "/root/u/before")), strings.TrimSpace(m.must(t, "cat", "/root/u/after")))
 	}
 	m.configure(t, managedUnits())

@@ -35,9 +35,11 @@ do_install() {
 do_uninstall() {
   systemctl stop 'tvsapp@*.service' tvsapp-storage.service
   rm -rf /opt/isel/tvs/tvsapp "$units"/tvsapp@.service "$units"/tvsapp-storage.service \
-    /etc/tvsctld/projects/tvsapp.toml /etc/nginx/conf.d/tvsapp.conf /etc/tmpfiles.d/tvsapp.conf /etc/sysctl.d/tvsapp.conf /run/tvs/upstreams/webapp.conf
+    /etc/tvsctld/projects/tvsapp.toml /etc/nginx/conf.d/tvsapp.conf /etc/tmpfiles.d/tvsapp.conf /etc/sysctl.d/tvsapp.conf
   systemctl daemon-reload
-  systemctl reload-or-restart tvsctld.service
+  # Not a reload: it may be about to publish that the instances have stopped.
+  systemctl restart tvsctld.service
+  rm -f /run/tvs/upstreams/webapp.conf
   systemctl try-reload-or-restart nginx.service
   echo "removed; /var/lib/private/tvsapp-storage stays"
 }

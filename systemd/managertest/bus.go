@@ -28,12 +28,12 @@ type Bus struct {
 	sync.Mutex
 	Answer func(member string, at dbus.ObjectPath, args []any) ([]any, *dbus.Error)
 
-	t     *testing.T
+	t     testing.TB
 	conns map[net.Conn]bool
 }
 
 // Serve runs the bus until the test ends, and makes it the system's.
-func (b *Bus) Serve(t *testing.T) {
+func (b *Bus) Serve(t testing.TB) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bus") // t.TempDir() can be too long for a socket
 	if err != nil {

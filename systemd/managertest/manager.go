@@ -34,7 +34,7 @@ type Manager struct {
 }
 
 // Start runs a manager until the test ends, and makes it the system's.
-func Start(t *testing.T) *Manager {
+func Start(t testing.TB) *Manager {
 	t.Helper()
 	m := &Manager{units: map[string]map[string]dbus.Variant{}, files: map[string]map[string]any{}}
 	m.bus.Answer = m.answer
