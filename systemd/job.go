@@ -258,9 +258,19 @@ func (r *run) look(ctx context.Context, b *bus, w *watcher) (err error) {
 	}
 	timer := time.NewTimer(settle)
 	defer timer.Stop()
-	for over := false; ; {
-		if r.after, err = b.unit(ctx, r.Before.Unit); err != nil || over || !r.after.Active() {
+	for over, patience := false, 3; ; {
+		asked := time.Now()
+		if r.after, err = b.unit(ctx, r.Before.Unit); err != nil || !r.after.Active() {
 			return err
+		}
+		late := time.Since(asked) > settle/3
+		if over && (!late || patience == 0) {
+			return nil
+		}
+		if late {
+			// A manager that executes itself anew has yet to hear of what ended meanwhile.
+			timer.Reset(settle)
+			over, patience = false, patience-1
 		}
 		select {
 		case <-w.changed:
