@@ -63,7 +63,7 @@ func Generation(contents []byte) string {
 var (
 	heading      = regexp.MustCompile(`^# Written by tvsctld for service \S+ of project (\S+)\. `)
 	upstreamLine = regexp.MustCompile(`(?m)^\s*upstream\s+(\S+)\s*\{`)
-	serverLine   = regexp.MustCompile(`(?m)^\s*server\s+(\S+?)(\s+down)?\s*;(?:\s*#\s*(\S+))?`)
+	serverLine   = regexp.MustCompile(`(?m)^\s*server\s+([^\s;]+)(\s+down)?\s*;(?:\s*#\s*(\S+))?`)
 )
 
 // WrittenFor returns the project that a file of ours was written for; "" of another.

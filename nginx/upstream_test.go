@@ -86,6 +86,7 @@ func FuzzParseUpstream(f *testing.F) {
 	f.Add([]byte("upstream webapp {\n server 1.2.3.4:80; # r\n}\n"))
 	f.Add(Upstream{Name: "w", Project: "p"}.Render())
 	f.Add([]byte("upstream {"))
+	f.Add([]byte("upstream 0{\nserver ;00\xfb;"))
 	f.Fuzz(func(t *testing.T, contents []byte) {
 		u, err := ParseUpstream(contents)
 		if err != nil {
