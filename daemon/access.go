@@ -160,7 +160,7 @@ func (d *Daemon) permitPlan(ctx context.Context, project string, services []stri
 // refused is the answer to who may not do what was asked for. That too is on record.
 func (d *Daemon) refused(ctx context.Context, q policy.Request, decision policy.Decision) error {
 	who, _ := peerOf(ctx)
-	text := fmt.Sprintf("cannot %s %s: %s", q.Verb, q.Target, decision.Reason)
+	text := printable(fmt.Sprintf("cannot %s %s: %s", q.Verb, q.Target, decision.Reason))
 	f := d.auditFields(who, q)
 	f["TVS_DECISION"], f["TVS_RULE"], f["TVS_ERROR"] = "deny", decision.Rule, string(ipc.CodeForbidden)
 	if decision.Default {

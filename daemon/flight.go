@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"tvsctl/dockerops"
@@ -45,7 +44,7 @@ func (f *flights) ask(ctx context.Context, question string, answer func(ctx cont
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			// Nothing else can take that long.
-			return nil, fmt.Errorf("%w: it does not answer", dockerops.ErrUnavailable)
+			return nil, dockerops.ErrNoAnswer
 		}
 		return nil, ctx.Err()
 	}

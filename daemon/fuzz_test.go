@@ -67,6 +67,7 @@ func FuzzRoutes(f *testing.F) {
 		f.Add(i, "%2e%2e/..", "\x00", "a=%zz;b", `{"service":"webapp","image":"web:2","dry_run":true}`)
 		f.Add(i, "tvs", "a.service", "lines=1&for=active&reverse=true&pattern=a*", `{"dry_run":true}`)
 		f.Add(i, "tvs", "b@1", "tail=1&since=2026-01-01T00:00:00Z", `{"no_block":true}`)
+		f.Add(i, "tvs", "a\n\xf4`", "project=tvs", "}}")
 		f.Add(i, "tvs", "webapp", "number=1", `{"service":"webapp","memory":16777216}`)
 		if r.method == http.MethodPut {
 			f.Add(i, "tvs", "", "", `{"directory":"/srv","files":["compose.yaml"]}`)

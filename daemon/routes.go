@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -133,7 +134,9 @@ func (d *Daemon) answer(route route, r *http.Request) (any, error) {
 }
 
 func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := describeError(err)
+	said := *describeError(err) // which others may hold
+	said.Message = printable(said.Message)
+	refusal := &said
 	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet && !denied(r.Context()) {
 		f := fields{"TVS_UID": strconv.FormatUint(uint64(p.UID), 10), "TVS_USER": p.name()}
 		if audit, _, _ := asked(r.Context()); audit != nil {
@@ -143,6 +146,17 @@ func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
 		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message), f)
 	}
 	send(w, refusal.Code.HTTPStatus(), ipc.ErrorReply{Error: refusal})
+}
+
+// printable is a text as one line that can be shown: a name that was asked for can have
+// anything in it.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 func send(w http.ResponseWriter, status int, reply any) {
