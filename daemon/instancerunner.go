@@ -62,7 +62,7 @@ func (r instanceRunner) notReady(ctx context.Context, unit, text, invocation str
 	if invocation != "" {
 		pause(ctx, journalPause)
 	}
-	lines, err := systemd.LastLines(ctx, invocation, failureLines)
+	lines, err := systemd.LastLines(ctx, unit, invocation, failureLines)
 	if err != nil {
 		lines = []string{err.Error()}
 	}

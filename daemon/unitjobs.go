@@ -195,7 +195,7 @@ func (d *Daemon) explain(ctx context.Context, failed *systemd.FailedError) error
 	if failed.Invocation != "" {
 		pause(ctx, journalPause)
 	}
-	lines, err := systemd.LastLines(ctx, failed.Invocation, failureLines)
+	lines, err := systemd.LastLines(ctx, failed.Of, failed.Invocation, failureLines)
 	if err != nil {
 		lines = []string{err.Error()}
 	}

@@ -15,16 +15,24 @@ const (
 	journalPatience = 3 * time.Second
 	// maxLine bounds what is taken of one line, in bytes.
 	maxLine = 2000
+	// between is how many lines of other runs may stand among those of one.
+	between = 50
 )
 
 // LastLines returns the last n lines that the journal has of one run of a unit: what its
 // processes wrote, and systemd of them. Without a run there are none.
-func LastLines(ctx context.Context, invocation string, n int) ([]string, error) {
+func LastLines(ctx context.Context, name, invocation string, n int) ([]string, error) {
 	if invocation == "" || n <= 0 {
 		return nil, nil
 	}
-	entries, err := lastEntries(ctx, n, "_SYSTEMD_INVOCATION_ID="+invocation, "+", "INVOCATION_ID="+invocation)
-	return linesOf(entries, invocation), err
+	entries, err := lastEntries(ctx, n+between, ofUnit(name)...)
+	lines := linesOf(entries, invocation)
+	return lines[max(0, len(lines)-n):], err
+}
+
+// ofUnit matches what a unit's processes wrote, and systemd of it.
+func ofUnit(name string) []string {
+	return []string{"_SYSTEMD_UNIT=" + name, "+", "UNIT=" + name, "_PID=1"}
 }
 
 // ReadLines begins to read the last n lines of a unit's journal while the caller looks at
@@ -39,11 +47,11 @@ func ReadLines(ctx context.Context, name string, n int) func(*Unit) ([]string, e
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		entries, err = lastEntries(ctx, n, "_SYSTEMD_UNIT="+name, "+", "UNIT="+name, "_PID=1")
+		entries, err = lastEntries(ctx, n, ofUnit(name)...)
 	}()
 	return func(u *Unit) ([]string, error) {
 		if u.ID != name { // it was another name of the unit
-			return LastLines(ctx, u.Invocation, n)
+			return LastLines(ctx, u.ID, u.Invocation, n)
 		}
 		<-read
 		return linesOf(entries, u.Invocation), err
@@ -86,10 +94,18 @@ func parseEntries(output []byte) (list []entry) {
 	return list
 }
 
-// linesOf returns the lines of the entries of one run.
+// linesOf returns the lines of one run of the entries of a unit. Of a process that ended at
+// once the journal cannot tell in which run it was: it is that of the entry before.
 func linesOf(entries []entry, invocation string) (lines []string) {
+	var run any
 	for _, e := range entries {
-		if invocation != "" && (e.Run == invocation || e.About == invocation) {
+		switch {
+		case e.Run != nil:
+			run = e.Run
+		case e.About != nil:
+			run = e.About
+		}
+		if invocation != "" && run == invocation {
 			lines = append(lines, e.line())
 		}
 	}

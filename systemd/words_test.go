@@ -130,11 +130,13 @@ func TestJournalLines(t *testing.T) {
 	entries := parseEntries([]byte(`{"MESSAGE":"text","SYSLOG_IDENTIFIER":"app","_PID":"7","_SYSTEMD_INVOCATION_ID":"1"}
 {"MESSAGE":[104,105,255],"_COMM":"sh","_SYSTEMD_INVOCATION_ID":"1"}
 {"MESSAGE":null,"SYSLOG_IDENTIFIER":"app","INVOCATION_ID":"1"}
+{"MESSAGE":"of nobody","_COMM":"sh"}
 {"MESSAGE":"of another run","_SYSTEMD_INVOCATION_ID":"2"}
+{"MESSAGE":"of nobody of another run","_COMM":"sh"}
 {"MESSAGE":"twice","SYSLOG_IDENTIFIER":["a","b"],"_COMM":"sh","INVOCATION_ID":"1"}
 nonsense
 {"MESSAGE":"` + strings.Repeat("x", maxLine+5) + `","_COMM":"sh","_SYSTEMD_INVOCATION_ID":"1"}`))
-	want := []string{"app[7]: text", "sh: hi\xff", "app: (a message too long to be shown)", "sh: twice", "sh: " + strings.Repeat("x", maxLine) + "…"}
+	want := []string{"app[7]: text", "sh: hi\xff", "app: (a message too long to be shown)", "sh: of nobody", "sh: twice", "sh: " + strings.Repeat("x", maxLine) + "…"}
 	if got := linesOf(entries, "1"); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q", got)
 	}
