@@ -120,6 +120,15 @@ func (d *Daemon) withoutDocker(ctx context.Context) bool {
 	return err == nil && docker.Missing()
 }
 
+// dockerRests reports whether the host has no Docker, or somebody stopped it: then there is
+// no other project that somebody who names none could mean.
+func (d *Daemon) dockerRests(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	docker, err := d.units.Unit(ctx, "docker.service")
+	return err == nil && (docker.Missing() || docker.ActiveState == "inactive")
+}
+
 // needsNoDocker reports whether the host has no Docker, and projects of units alone.
 func (d *Daemon) needsNoDocker(ctx context.Context) bool {
 	files := d.readDeclared()

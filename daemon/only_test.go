@@ -24,7 +24,7 @@ func newMixedStack(t *testing.T) (*instanceStack, *enginetest.Engine) {
 	t.Helper()
 	briefly(t)
 	s := newInstanceStack(t, "notify")
-	s.File("docker.service", nil)
+	s.File("docker.service", map[string]any{"ActiveState": "active"})
 	engine := enginetest.Start(t, "1.45")
 	engine.Add("webapp", 1, nil)
 	return s.run(t), engine
@@ -73,6 +73,11 @@ func TestOnlyProjectWithoutDocker(t *testing.T) {
 			var o ipc.Operation
 			if err := s.Post(t.Context(), ipc.ProjectPath("shop", "scale"), webTo(1), &o); err != nil {
 				t.Errorf("by its name: %v", err)
+			}
+			// Of a Docker that was stopped nothing runs.
+			s.Set("docker.service", map[string]any{"ActiveState": "inactive"})
+			if _, _, err := s.only(t); err != nil {
+				t.Errorf("changed with Docker stopped: %v", err)
 			}
 			// One that is declared is known of without Docker.
 			if err := s.d.state.update("tvs", func(k *projectState) { k.Files = &dockerops.Files{Directory: "/srv"} }); err != nil {

@@ -224,7 +224,7 @@ func (d *Daemon) onlyProject(r *http.Request) (string, error) {
 		names = slices.Compact(names)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !d.sees(r.Context(), name) })
-	if unasked != nil && d.needsNoDocker(r.Context()) {
+	if unasked != nil && d.dockerRests(r.Context()) {
 		unasked = nil
 	}
 	switch {

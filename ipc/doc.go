@@ -56,7 +56,7 @@
 // {unit} is a unit's name, completed as systemctl does: nginx is nginx.service.
 //
 // {project} may be "-", which means the only project of the host. While Docker does not
-// answer, a change of it needs the name, unless the host has no Docker.
+// answer, a change of it needs the name, unless the host has no Docker or it was stopped.
 //
 // exec answers 101 to a request with "Connection: Upgrade" and "Upgrade: tvs-exec", and the
 // connection then carries frames: a byte that says what it is, four bytes of length, the
