@@ -24,10 +24,9 @@ func OpenPlain(path string, max int64) (*os.File, error) {
 	case !info.Mode().IsRegular():
 		return nil, &Error{Path: path, Problem: "it is not a regular file"}
 	case info.Size() > max:
-		return nil, &Error{Path: path, Problem: fmt.Sprintf("it is larger than %d bytes", max)}
+		return nil, tooLarge(path, max)
 	}
-	// Not blocking: its owner may hold a lease on it (fcntl(2)).
-	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", found.Fd()), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	return reopen(found)
 }
 
 // ReadPlain reads what OpenPlain opens.
@@ -37,9 +36,23 @@ func ReadPlain(path string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readAll(f, path, max) // it can have grown
+}
+
+func readAll(f *os.File, path string, max int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(text)) > max { // it grew
-		return nil, &Error{Path: path, Problem: fmt.Sprintf("it is larger than %d bytes", max)}
+	if err == nil && int64(len(text)) > max {
+		return nil, tooLarge(path, max)
 	}
 	return text, err
+}
+
+func tooLarge(path string, max int64) *Error {
+	return &Error{Path: path, Problem: fmt.Sprintf("it is larger than %d bytes", max)}
+}
+
+// reopen opens for reading what was looked at, whatever has its name by now. It does not
+// block: an owner may hold a lease (fcntl(2)).
+func reopen(found *os.File) (*os.File, error) {
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", found.Fd()), os.O_RDONLY|unix.O_NONBLOCK, 0)
 }

@@ -7,7 +7,6 @@ package trust
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,11 +43,7 @@ func (o Owners) ReadFile(path string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err == nil && int64(len(text)) > max {
-		return nil, &Error{Path: path, Problem: fmt.Sprintf("it is larger than %d bytes", max)}
-	}
-	return text, err
+	return readAll(f, path, max)
 }
 
 // ReadDir returns the names in a directory, sorted.
@@ -89,8 +84,7 @@ func (o Owners) open(path string, want fs.FileMode) (*os.File, error) {
 	default:
 		return nil, &Error{Path: found.Name(), Problem: "it is not a regular file"}
 	}
-	// What was looked at, whatever has its name by now.
-	return os.Open(fmt.Sprintf("/proc/self/fd/%d", found.Fd()))
+	return reopen(found)
 }
 
 const maxLinks = 40 // as the kernel's
