@@ -1,7 +1,7 @@
 // Command clients is a crowd in front of tvsctld's socket: good clients, which ask and
-// read the answer, and bad ones, which never finish a request. It prints as JSON how
-// they fared, when the daemon has ended the last of them, and exits 1 when a good one
-// got no answer.
+// read the answer, and bad ones, which never finish a request. A line on standard error
+// tells when the bad ones are connected. It prints as JSON how all fared, when the
+// daemon has ended the last of them, and exits 1 when a good one got no answer.
 package main
 
 import (
@@ -186,6 +186,9 @@ func run() (failed bool, err error) {
 				return false, err
 			}
 		}
+	}
+	if len(fates) > 0 {
+		fmt.Fprintln(os.Stderr, "all bad clients are connected")
 	}
 	result := struct {
 		Good Good           `json:"good"`
