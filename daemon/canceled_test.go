@@ -84,6 +84,42 @@ func TestCancelReload(t *testing.T) {
 	}
 }
 
+// An operation that cannot even look, because Docker hangs, can be canceled.
+func TestCancelWhileItPlans(t *testing.T) {
+	s := newStackWithout(t)
+	var later atomic.Pointer[operation]
+	starting, on, thawed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.Before("start tvs-webapp-2", func() {
+		close(starting)
+		<-on
+	})
+	s.Before("inspect list", func() {
+		if o := later.Load(); o != nil && o.snapshot().State == ipc.OperationRunning {
+			<-thawed
+		}
+	})
+	s.Client, s.d = serve(t, Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
+	t.Cleanup(func() { close(thawed) })
+	post := func(verb string, request any) (o ipc.Operation) {
+		if err := s.Post(t.Context(), ipc.ProjectPath("", verb), request, &o); err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	post("scale", scaleRequest(2))
+	<-starting
+	o := post("scale", scaleRequest(3))
+	s.d.mu.Lock()
+	live := s.d.running[o.ID]
+	s.d.mu.Unlock()
+	later.Store(live)
+	close(on)
+	until(t, "it is its turn", func() bool { return live.snapshot().State == ipc.OperationRunning })
+	if ended := cancelOne(t, s.Client, o.ID); len(ended.Steps) > 0 {
+		t.Errorf("%+v", ended)
+	}
+}
+
 // What could not be taken back is said, and not that all was.
 func TestNotAllTakenBack(t *testing.T) {
 	const left = "not all could be taken back: cannot remove tvs-webapp-2: device busy"

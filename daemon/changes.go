@@ -183,7 +183,7 @@ func (s *site) carryOut(ctx context.Context, o *operation) (string, error) {
 }
 
 func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
-	p, want, plan, err := s.d.plan(context.WithoutCancel(ctx), s.name, o.job)
+	p, want, plan, err := s.d.plan(o.planning(ctx), s.name, o.job)
 	if err != nil {
 		return "", err
 	}

@@ -95,7 +95,7 @@ func (s *site) limit(ctx context.Context, o *operation) (string, error) {
 	}
 	result := ""
 	err := s.d.insist(o, false, func() error {
-		p, plan, err := s.d.planLimit(context.WithoutCancel(ctx), s.name, request)
+		p, plan, err := s.d.planLimit(o.planning(ctx), s.name, request)
 		if err != nil {
 			return err
 		}

@@ -53,6 +53,15 @@ func newOperation(log *logbook, record ipc.Operation, j job) *operation {
 		done: make(chan struct{}), more: make(chan struct{})}
 }
 
+// planning is what an operation's look at things before its steps ends with: of one that has
+// begun what is next has to be found out, though it was canceled.
+func (o *operation) planning(ctx context.Context) context.Context {
+	if o.begun {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
+}
+
 func newID() string {
 	id := make([]byte, 4)
 	_, _ = rand.Read(id) // never fails (crypto/rand)
