@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"regexp"
@@ -53,15 +54,28 @@ type onceReader struct{ io.Reader }
 
 var hostText = regexp.MustCompile(`HOST[:=]?\s*(?:</?[a-z]+>\s*)*([A-Za-z0-9][A-Za-z0-9_.-]*)`)
 
+// idleTimeout is how long a connection is kept that is not used. A server may end one that
+// is idle while a request is on its way to it, which the client cannot tell from a lost
+// one (RFC 9112, section 9.3.1), so it has to be the first to end it: nginx, when it is
+// reloaded, ends what was idle for keepalive_min_timeout, which is 3 s.
+const idleTimeout = 2 * time.Second
+
 // send does one request and returns the name of the replica that answered.
 func send(client *http.Client, o options) (string, error) {
 	const body = "one=1"
-	req, err := http.NewRequest(o.method, o.url, onceReader{strings.NewReader(body)})
+	var connection httptrace.GotConnInfo
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { connection = c },
+	})
+	req, err := http.NewRequestWithContext(ctx, o.method, o.url, onceReader{strings.NewReader(body)})
 	if err != nil {
 		return "", err
 	}
 	req.ContentLength = int64(len(body))
 	res, err := client.Do(req)
+	if err != nil && connection.Reused {
+		err = fmt.Errorf("%s on a connection that was idle for %v", reason(err), connection.IdleTime.Round(100*time.Millisecond))
+	}
 	if err != nil {
 		return "", err
 	}
@@ -109,6 +123,7 @@ func load(ctx context.Context, o options) Result {
 		Transport: &http.Transport{
 			DisableKeepAlives:   !o.keepalive,
 			MaxIdleConnsPerHost: 10000,
+			IdleConnTimeout:     idleTimeout,
 		},
 	}
 	result := Result{Errors: map[string]int{}, ByHost: map[string]int{}}
