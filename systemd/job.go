@@ -96,11 +96,8 @@ func (r *run) doing() string { return r.Verb + " " + r.Before.Unit }
 // carry goes on with the job on a connection, from where it stands.
 func (r *run) carry(ctx context.Context, b *bus) error {
 	if r.Sent && r.job == "" {
-		now, err := b.unit(ctx, r.Before.Unit)
-		if err != nil {
-			return err
-		}
-		switch own, err := b.ownJob(ctx, now, r.Verb); {
+		now, own, err := b.withJob(ctx, r.Before.Unit, r.Verb)
+		switch {
 		case err != nil:
 			return err
 		case own:
@@ -163,17 +160,19 @@ func gone(err error) bool {
 	return errors.As(err, &refused) && refused.Problem == Gone
 }
 
-// ownJob reports whether the job that a unit has is one of the verb.
-func (b *bus) ownJob(ctx context.Context, unit *Unit, verb string) (bool, error) {
-	if unit.Job == 0 {
-		return false, nil
+// withJob returns a unit, and whether the job that it has is one of the verb.
+func (b *bus) withJob(ctx context.Context, name, verb string) (unit *Unit, own bool, err error) {
+	for {
+		if unit, err = b.unit(ctx, name); err != nil || unit.Job == 0 {
+			return unit, false, err
+		}
+		var kind string
+		err = b.call(ctx, "look at a job", unit.job, properties+".Get", []any{busName + ".Job", "JobType"}, &kind)
+		if !gone(err) {
+			return unit, slices.Contains(verbs[verb].types, kind), err
+		}
+		// It has ended since, and the unit is another than it was in the middle of it.
 	}
-	var kind string
-	err := b.call(ctx, "look at a job", unit.job, properties+".Get", []any{busName + ".Job", "JobType"}, &kind)
-	if gone(err) { // it has ended since
-		return false, nil
-	}
-	return slices.Contains(verbs[verb].types, kind), err
 }
 
 // happened reports whether a unit shows that the job was done, or tried, since before.
@@ -289,11 +288,8 @@ func (r *run) look(ctx context.Context, b *bus, w *watcher) (err error) {
 func (u *Units) Cancel(ctx context.Context, unit, verb string) (canceled bool, err error) {
 	err = u.persist(ctx, func(b *bus) error {
 		canceled = false
-		now, err := b.unit(ctx, unit)
-		if err != nil {
-			return err
-		}
-		if own, err := b.ownJob(ctx, now, verb); err != nil || !own {
+		now, own, err := b.withJob(ctx, unit, verb)
+		if err != nil || !own {
 			return err
 		}
 		var state string

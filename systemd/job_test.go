@@ -279,3 +279,30 @@ func TestEndsWhileTheBusIsAway(t *testing.T) {
 		t.Errorf("after %v: %+v, %v", time.Since(start), after, err)
 	}
 }
+
+// A job that an earlier life asked for can end while the unit is looked at.
+func TestJobEndsWhileItIsLookedAt(t *testing.T) {
+	f := newFakeBus(t)
+	const job = 7
+	f.set("a.service", map[string]any{"ActiveState": "activating", "SubState": "start", "InvocationID": []byte{7}, "Job": struct {
+		ID   uint32
+		Path dbus.ObjectPath
+	}{job, jobPath(job)}})
+	f.Lock()
+	f.jobs[job] = "a.service"
+	answer := f.Answer
+	f.Answer = func(member string, at dbus.ObjectPath, args []any) ([]any, *dbus.Error) {
+		if member == "Get" && f.jobs[job] != "" {
+			f.runs("a.service", job)
+			f.end(job, "done")
+		}
+		return answer(member, at, args)
+	}
+	f.Unlock()
+	u := new(Units)
+	defer u.Close()
+	after, err := u.Do(t.Context(), Job{Verb: "restart", Before: Mark{Unit: "a.service", Active: true, Invocation: "06"}, Sent: true})
+	if err != nil || after.ActiveState != "active" || f.last != 0 {
+		t.Errorf("%+v, %v, %d further jobs", after, err, f.last)
+	}
+}
