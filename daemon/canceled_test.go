@@ -172,3 +172,27 @@ func TestInsistEnds(t *testing.T) {
 		}
 	}
 }
+
+// The only one that serves does not leave while the one that is to stay does not.
+func TestLastThatServesStays(t *testing.T) {
+	s := newStackWithout(t)
+	s.Update("tvs-webapp-1", "pause", func(c *enginetest.Container) {
+		c.State = "paused"
+	})
+	s.Add("webapp", 2, func(c *enginetest.Container) {
+		c.Health, c.Address, c.Labels["tvs.ready.timeout"] = "healthy", "172.20.0.2", "100ms"
+	})
+	s.Client, s.d = serve(t, Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: s.journal})
+	until(t, "the guard publishes", func() bool { return s.members() == "172.20.0.2:8080" })
+	var o ipc.Operation
+	if err := s.Post(t.Context(), ipc.ProjectPath("", "scale"), scaleRequest(1), &o); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := s.Follow(t.Context(), o.ID, func(ipc.Event) {})
+	if err != nil || ended.Error == nil || ended.Error.Code != ipc.CodeNotReady || !strings.HasSuffix(ended.Error.Message, "; nothing was changed") {
+		t.Errorf("%+v, %v", ended.Error, err)
+	}
+	if names := s.Names(); !slices.Contains(names, "tvs-webapp-2 running") || s.members() != "172.20.0.2:8080" {
+		t.Errorf("%q, nginx has %s", names, s.members())
+	}
+}

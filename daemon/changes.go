@@ -236,9 +236,16 @@ func takenBack(plan *dockerops.Plan, err error) error {
 		refusal.Message += "; those after it were not restarted"
 		return refusal
 	}
-	refusal.Message += "; what was started for this has been stopped again"
-	if slices.ContainsFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind == dockerops.StepCreate || s.Kind == dockerops.StepCompose }) {
+	has := func(kinds ...dockerops.StepKind) bool {
+		return slices.ContainsFunc(plan.Steps, func(s dockerops.Step) bool { return slices.Contains(kinds, s.Kind) })
+	}
+	switch {
+	case has(dockerops.StepCreate, dockerops.StepCompose):
 		refusal.Message = notReady.Error() + "; what was new has been removed again"
+	case has(dockerops.StepStart):
+		refusal.Message += "; what was started for this has been stopped again"
+	default:
+		refusal.Message += "; nothing was changed"
 	}
 	return refusal
 }

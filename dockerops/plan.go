@@ -164,7 +164,7 @@ func split(service *Service, count int) (stay, leave []Replica) {
 }
 
 func (b *planner) grow(service *Service, goal Goal, viaCompose bool) {
-	stay, _ := split(service, goal.Count)
+	stay, leave := split(service, goal.Count)
 	missing := goal.Count - len(stay)
 	next := 1
 	for _, r := range service.Replicas {
@@ -206,10 +206,23 @@ func (b *planner) grow(service *Service, goal Goal, viaCompose bool) {
 		started := b.add(step.as(StepStart), append([]int{created}, needs...)...)
 		b.growing = append(b.growing, b.add(step.as(StepReady), started))
 	}
-	if _, balanced := b.project.Backends[service.Name]; balanced && goal.Running && (missing > 0 || slices.ContainsFunc(stay, startable)) {
+	_, balanced := b.project.Backends[service.Name]
+	grows := missing > 0 || slices.ContainsFunc(stay, startable)
+	switch {
+	case !balanced || !goal.Running:
+	case grows:
 		b.publish = true
+	case slices.ContainsFunc(leave, serves) && !slices.ContainsFunc(stay, serves):
+		// Nobody would serve: first one of those that stay has to.
+		for _, r := range stay {
+			step := Step{Service: service.Name, Number: r.Number, Replica: r.Name, Container: r.ID}
+			b.growing = append(b.growing, b.add(step.as(StepReady), needs...))
+		}
 	}
 }
+
+// serves tells a replica that requests can go to, as far as Docker knows.
+func serves(r Replica) bool { return r.Running() && (r.Health == "" || r.Health == "healthy") }
 
 // startable tells a replica that start would start. One that is paused or in the
 // middle of a restart is somebody else's doing and left alone.

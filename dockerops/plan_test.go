@@ -203,6 +203,19 @@ func TestPlanOddStates(t *testing.T) {
 			5 stop webapp-2 after 2
 			6 remove webapp-2 after 5
 		`},
+		{"the one that stays is paused", project(entry, service("webapp", "1 paused", "2")), scale("webapp", 1), `
+			1 ready webapp-1
+			2 publish after 1
+			3 drain after 2
+			4 stop webapp-2 after 3
+			5 remove webapp-2 after 4
+		`},
+		{"neither serves", project(entry, service("webapp", "1 restarting", "2 paused")), scale("webapp", 1), `
+			1 publish
+			2 drain after 1
+			3 stop webapp-2 after 2
+			4 remove webapp-2 after 3
+		`},
 		{"one under removal", project(entry, service("webapp", "1", "2 removing")), scale("webapp", 1), `
 			1 remove webapp-2
 		`},

@@ -115,7 +115,9 @@ func (m *model) apply(random *rand.Rand) error {
 					broken++
 				}
 			}
-			least[name] = min(least[name], goal.Count-broken)
+			if least[name] = min(least[name], goal.Count); least[name] > 0 { // and then it never comes to none
+				least[name] = min(least[name], max(1, goal.Count-broken))
+			}
 		} else if m.request.StopDependencies {
 			least[name] = 0
 		}
@@ -132,6 +134,9 @@ func (m *model) apply(random *rand.Rand) error {
 			}
 		}
 		s := can[random.IntN(len(can))]
+		if s.Kind == StepReady && m.start[s.Replica] != "" && m.state[s.Replica] == m.start[s.Replica] && !startable(Replica{State: m.state[s.Replica]}) && m.state[s.Replica] != "running" {
+			return m.takenBack(done) // it is somebody else's doing, and does not become ready
+		}
 		if err := m.step(s); err != nil {
 			return fmt.Errorf("step %d: %v", s.ID, err)
 		}
@@ -143,6 +148,16 @@ func (m *model) apply(random *rand.Rand) error {
 		}
 	}
 	return m.end()
+}
+
+// takenBack looks for what could not be undone in a change that failed before its end.
+func (m *model) takenBack(done map[int]bool) error {
+	for _, s := range m.plan.Steps {
+		if done[s.ID] && slices.Contains([]StepKind{StepPublish, StepDrain, StepStop, StepRemove}, s.Kind) {
+			return fmt.Errorf("step %d was done before all are ready", s.ID)
+		}
+	}
+	return nil
 }
 
 func (m *model) step(s Step) error {
