@@ -217,9 +217,13 @@ func (s *site) serviceStatus(ctx context.Context, p *dockerops.Project, service 
 		hashes[r.ConfigHash] = true
 		replica := describeReplica(r, ready[r.ID])
 		replica.Serving = serving[r.Name]
-		if endpoint := r.Endpoint(probe.Peers, backend.Port); endpoint != "" && isBalanced {
+		switch endpoint := r.Endpoint(probe.Peers, backend.Port); {
+		case isBalanced && endpoint != "":
 			replica.Address = endpoint
-		} else {
+		case isBalanced && r.Running():
+			status.Problems = append(status.Problems, r.Name+" is on no network on which its nginx reaches it")
+			fallthrough
+		default:
 			replica.Address = r.Address(nil)
 		}
 		if r.Running() {

@@ -106,7 +106,8 @@ func readSettings(labels map[string]string) Settings {
 	return s
 }
 
-// ParseBackends reads "webapp:8080, api:3000".
+// ParseBackends reads "webapp:8080, api:3000". A service has one port: its upstream is named
+// after it.
 func ParseBackends(text string) ([]Backend, error) {
 	var backends []Backend
 	for part := range strings.SplitSeq(text, ",") {
@@ -114,6 +115,9 @@ func ParseBackends(text string) ([]Backend, error) {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if !ok || err != nil || n == 0 || !serviceName.MatchString(service) {
 			return nil, fmt.Errorf("%q is not SERVICE:PORT", strings.TrimSpace(part))
+		}
+		if slices.ContainsFunc(backends, func(b Backend) bool { return b.Service == service }) {
+			return nil, fmt.Errorf("%s is named twice, and can be balanced at one port only", service)
 		}
 		backends = append(backends, Backend{Service: service, Port: int(n)})
 	}

@@ -66,6 +66,7 @@ func TestParseBackends(t *testing.T) {
 		"web.app_2-x:80":         {{"web.app_2-x", 80}},
 		"":                       nil, "webapp": nil, "webapp:": nil, ":80": nil, "webapp:0": nil, "webapp:65536": nil, "webapp:-1": nil, "webapp:+80": nil,
 		"webapp:80,": nil, "webapp:80:81": nil, "web app:80": nil, "web;app:80": nil, "-x:80": nil, "webapp:8080 api:1": nil, "a{:80": nil,
+		"webapp:8080, webapp:9090": nil,
 	} {
 		got, err := ParseBackends(text)
 		if !reflect.DeepEqual(got, want) || (err != nil) != (want == nil) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -139,10 +140,10 @@ func (p *Project) Empty() bool {
 // of the given peers, or on any when a peer is on the host's network or none is
 // given. It returns "" when there is none.
 func (r *Replica) Address(peers []Replica) string {
-	if r.HostNetwork {
+	anywhere := len(peers) == 0 || slices.ContainsFunc(peers, func(p Replica) bool { return p.HostNetwork })
+	if r.HostNetwork && anywhere {
 		return "127.0.0.1"
 	}
-	anywhere := len(peers) == 0 || slices.ContainsFunc(peers, func(p Replica) bool { return p.HostNetwork })
 	for _, name := range slices.Sorted(maps.Keys(r.Networks)) {
 		shared := slices.ContainsFunc(peers, func(p Replica) bool { _, on := p.Networks[name]; return on })
 		if address := r.Networks[name]; address != "" && (anywhere || shared) {
@@ -269,6 +270,10 @@ func assemble(name string, containers []container.InspectResponse, kept map[stri
 	slices.SortFunc(p.Services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
 	for _, nginx := range p.Nginx() {
 		for _, backend := range nginx.Settings.Balances {
+			if other, is := p.Backends[backend.Service]; is && other.Port != backend.Port {
+				nginx.Settings.Problems = append(nginx.Settings.Problems, fmt.Sprintf(
+					"another nginx has port %d of %s, and this one %d: only whether %d is open is looked at", other.Port, backend.Service, backend.Port, backend.Port))
+			}
 			p.Backends[backend.Service] = backend
 		}
 	}

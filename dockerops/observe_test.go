@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,8 +147,15 @@ func TestAddress(t *testing.T) {
 			t.Errorf("%s: %q", c.name, got)
 		}
 	}
-	if host := (&Replica{HostNetwork: true}); host.Address([]Replica{on("front")}) != "127.0.0.1" {
-		t.Error("on the host's network")
+	// To an nginx on another network 127.0.0.1 is itself.
+	host := &Replica{HostNetwork: true}
+	for want, peers := range map[string][]Replica{"": {on("front")}, "127.0.0.1": {{HostNetwork: true}}} {
+		if got := host.Address(peers); got != want {
+			t.Errorf("on the host's network, from %v: %q", peers, got)
+		}
+	}
+	if got := host.Address(nil); got != "127.0.0.1" {
+		t.Errorf("on the host's network: %q", got)
 	}
 }
 
@@ -221,5 +229,16 @@ func TestCheckLetsStopWhatIsThere(t *testing.T) {
 		if err := Check(project(entry, s), map[string]Goal{"webapp": {Count: len(replicas)}}, 10); err != nil {
 			t.Errorf("%d replicas: %v", len(replicas), err)
 		}
+	}
+}
+
+func TestTwoNginxWithTwoPorts(t *testing.T) {
+	const created = "2026-01-01T00:00:00Z"
+	p := assemble("tvs", []container.InspectResponse{
+		inspected("a", 1, created, map[string]string{labelNginx: "webapp:8080"}),
+		inspected("b", 1, created, map[string]string{labelNginx: "webapp:9090"}),
+	}, nil)
+	if got := p.Service("b").Settings.Problems; len(got) != 1 || !strings.HasPrefix(got[0], "another nginx has port 8080 of webapp, and this one 9090") {
+		t.Errorf("%q", got)
 	}
 }

@@ -117,6 +117,8 @@ func notReadyText(r Replica, probe Probe, timeout time.Duration) string {
 		return fmt.Sprintf("is %s after %v, last exit code %d", r.State, timeout, r.ExitCode)
 	case r.Health != "":
 		return fmt.Sprintf("is %s, not healthy, after %v", r.Health, timeout)
+	case r.Endpoint(probe.Peers, probe.Port) == "":
+		return "is on no network on which its nginx reaches it"
 	}
 	return fmt.Sprintf("does not accept connections on port %d after %v", probe.Port, timeout)
 }
