@@ -46,7 +46,7 @@ func TestConfigsThatClash(t *testing.T) {
 	d := New(Config{StateDir: t.TempDir(), ProjectDir: dir, Log: journal})
 	defer d.state.close()
 	d.log = &logbook{out: journal}
-	if found := d.readDeclared(); fmt.Sprint(found.hostNginx) != "[api shop]" {
+	if found := d.readDeclared(); fmt.Sprint(found.hostNginx) != "map[api:nginx.service shop:nginx.service]" {
 		t.Errorf("%q", found.hostNginx)
 	}
 	if problems := strings.Join(d.problems(), "\n"); !strings.Contains(problems, "webapp.conf") || !strings.Contains(journal.String(), "webapp.conf") {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -52,7 +51,7 @@ func (d *Daemon) guard(ctx context.Context) {
 		}
 		unitsRestored = unitsRestored || d.restoreUnits(ctx, files.units)
 		units := d.runningUnits(ctx, files.units)
-		d.guardOnly(ctx, guarded, beside(units, containersOf(guarded))) // which waits for no Docker
+		d.guardOnly(ctx, guarded, beside(units, containersOf(guarded, files.units))) // which waits for no Docker
 		projects, err := d.managedProjects(ctx, files.hostNginx)
 		if ctx.Err() != nil {
 			return
@@ -90,28 +89,25 @@ func (d *Daemon) guard(ctx context.Context) {
 
 // guardian is the guard of one project.
 type guardian struct {
-	follows string // what units; "": containers
+	follows string // what units
 	stop    context.CancelFunc
 }
 
-// containersOf are the projects among the guarded that are not of units.
-func containersOf(guarded map[string]guardian) (names []string) {
+// containersOf are the projects among the guarded that are not of units, with what they follow.
+func containersOf(guarded map[string]guardian, units map[string]projectConfig) map[string]string {
+	containers := map[string]string{}
 	for name, g := range guarded {
-		if g.follows == "" {
-			names = append(names, name)
+		if _, is := units[name]; !is {
+			containers[name] = g.follows
 		}
 	}
-	return names
+	return containers
 }
 
 // beside adds to the projects of units those of containers.
-func beside(units map[string]string, containers []string) map[string]string {
-	all := maps.Clone(units)
-	for _, name := range containers {
-		if _, is := units[name]; !is {
-			all[name] = ""
-		}
-	}
+func beside(units, containers map[string]string) map[string]string {
+	all := maps.Clone(containers)
+	maps.Copy(all, units)
 	return all
 }
 
@@ -139,8 +135,9 @@ func (d *Daemon) guardOnly(ctx context.Context, guarded map[string]guardian, pro
 }
 
 // managedProjects are those with an nginx of ours, or whose nginx is the host's, in
-// which something runs, or has ended for a reason that is not yet known.
-func (d *Daemon) managedProjects(ctx context.Context, hostNginx []string) ([]string, error) {
+// which something runs, or has ended for a reason that is not yet known; with the unit of
+// the host's nginx.
+func (d *Daemon) managedProjects(ctx context.Context, hostNginx map[string]string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, guardDeadline)
 	defer cancel()
 	names, err := d.engine.NginxProjects(ctx)
@@ -151,14 +148,14 @@ func (d *Daemon) managedProjects(ctx context.Context, hostNginx []string) ([]str
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range hostNginx {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+	managed := maps.Clone(hostNginx)
+	for _, name := range names {
+		managed[name] = hostNginx[name]
 	}
-	return slices.DeleteFunc(names, func(name string) bool {
+	maps.DeleteFunc(managed, func(name, _ string) bool {
 		return counts[name][1] == 0 && !d.site(name).unsettled.Load()
-	}), nil
+	})
+	return managed, nil
 }
 
 // guard keeps one project's upstreams right: on every event of its containers it
@@ -170,6 +167,12 @@ func (s *site) guard(ctx context.Context) {
 	var watch watcher
 	defer func() {
 		s.unsettled.Store(false)
+		if s.d.life.Err() == nil {
+			// Nothing runs any more, and nginx may not have heard of it yet.
+			last, stop := context.WithTimeout(s.d.life, guardDeadline)
+			_ = s.sync(last)
+			stop()
+		}
 		watch.settle(s)
 		s.keepSeen()
 	}()
@@ -205,18 +208,43 @@ func (s *site) guard(ctx context.Context) {
 // events returns channels that get a value when something of the project has changed, and
 // when it may have become worse.
 func (s *site) events(ctx context.Context) (changed, worse <-chan struct{}, cancel func()) {
+	own, stop := context.WithCancel(ctx)
 	config, err := readProjectConfig(s.d.config.ProjectDir, s.name)
 	if err == nil && len(config.Services) > 0 {
-		own, stop := context.WithCancel(ctx)
 		changed, worse = s.d.followUnits(own, config.concerns)
 		return changed, worse, stop
 	}
 	changed, cancelAll := s.d.engine.Subscribe(s.name)
 	worse, cancelWorse := s.d.engine.Subscribe(dockerops.Worse(s.name))
+	if err == nil && config.Nginx != nil {
+		nginxChanged, _ := s.d.followUnits(own, config.concerns)
+		changed = either(own, changed, nginxChanged)
+	}
 	return changed, worse, func() {
+		stop()
 		cancelAll()
 		cancelWorse()
 	}
+}
+
+// either returns a channel that gets a value after one of the others has, until ctx ends.
+func either(ctx context.Context, a, b <-chan struct{}) <-chan struct{} {
+	both := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-a:
+			case <-b:
+			}
+			select {
+			case both <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return both
 }
 
 // guardOnce looks once, and returns when to look again without an event; 0: never.

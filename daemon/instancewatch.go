@@ -48,13 +48,13 @@ func (d *Daemon) followUnits(ctx context.Context, concerns func(unit string) boo
 
 // declared are the projects that have a file, by what it declares.
 type declaredProjects struct {
-	hostNginx []string                 // of containers, behind the host's nginx
+	hostNginx map[string]string        // of containers, behind the host's nginx: its unit
 	units     map[string]projectConfig // of units
 }
 
 // readDeclared reads the projects' files, and says in the journal which are broken.
 func (d *Daemon) readDeclared() declaredProjects {
-	found := declaredProjects{units: map[string]projectConfig{}}
+	found := declaredProjects{hostNginx: map[string]string{}, units: map[string]projectConfig{}}
 	for _, name := range d.projectFiles() {
 		config, err := readProjectConfig(d.config.ProjectDir, name)
 		d.setConfigured(name, err)
@@ -63,7 +63,7 @@ func (d *Daemon) readDeclared() declaredProjects {
 		case len(config.Services) > 0:
 			found.units[name] = config
 		case config.Nginx != nil:
-			found.hostNginx = append(found.hostNginx, name)
+			found.hostNginx[name] = config.Nginx.Unit
 		}
 	}
 	return found

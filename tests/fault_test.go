@@ -38,8 +38,8 @@ type change struct {
 	state string // as walked says
 }
 
-// walked is what the stack is, "2 running app, 2 in nginx", and whether nginx serves
-// exactly what runs.
+// walked is what a stack of containers is, "2 running app, 2 in nginx", and whether nginx
+// serves exactly what runs.
 func walked(t *testing.T, s *stack) (state string, right bool) {
 	t.Helper()
 	out := s.m.sh(t, strings.ReplaceAll(`of="--filter label=com.docker.compose.project=PROJECT --filter label=com.docker.compose.service=webapp"
@@ -54,13 +54,35 @@ func walked(t *testing.T, s *stack) (state string, right bool) {
 	for line := range strings.Lines(part[0]) {
 		kinds[strings.TrimSpace(line)]++
 	}
+	serving := servers(part[2])
+	slices.Sort(serving)
+	return tell(kinds, len(serving)), slices.Equal(serving, strings.Fields(part[1]))
+}
+
+// walkedInstances is what a stack of units is, "2 active, 2 in nginx", and whether the host's
+// nginx serves exactly what runs.
+func walkedInstances(t *testing.T, s *stack) (state string, right bool) {
+	t.Helper()
+	kinds, running, serving := map[string]int{}, []string{}, servers(s.m.must(t, "cat", "/run/tvs/upstreams/webapp.conf"))
+	for line := range strings.Lines(s.m.must(t, "systemctl", "list-units", "--plain", "--no-legend", "tvsapp@*.service")) {
+		fields := strings.Fields(line) // UNIT LOAD ACTIVE SUB DESCRIPTION
+		kinds[fields[2]]++
+		if fields[2] == "active" {
+			running = append(running, "127.0.0.1:"+strings.TrimSuffix(strings.TrimPrefix(fields[0], "tvsapp@"), ".service"))
+		}
+	}
+	slices.Sort(serving)
+	slices.Sort(running)
+	return tell(kinds, len(serving)), slices.Equal(serving, running)
+}
+
+// tell says how many there are of each kind, and how many nginx serves.
+func tell(kinds map[string]int, serving int) string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
 	}
-	serving := servers(part[2])
-	slices.Sort(serving)
-	return strings.Join(append(parts, fmt.Sprintf("%d in nginx", len(serving))), ", "), slices.Equal(serving, strings.Fields(part[1]))
+	return strings.Join(append(parts, fmt.Sprintf("%d in nginx", serving)), ", ")
 }
 
 // TestFaultWalk ends the daemon with SIGKILL before and after every side effect of every
@@ -68,91 +90,128 @@ func walked(t *testing.T, s *stack) (state string, right bool) {
 // it is done, or all is as before.
 func TestFaultWalk(t *testing.T) {
 	t.Parallel()
-	w := newWalker(t, "walk1")
-	w.pair(t, true, change{[]string{"scale", "webapp", "1"}, "1 running app, 1 in nginx"}, change{[]string{"scale", "webapp", "2"}, w.start})
-	w.pair(t, false, change{[]string{"stop"}, "2 exited app, 0 in nginx"}, change{[]string{"start"}, w.start})
-	w.end(t)
+	m := breakableMachine(t, "walk1")
+	w := newWalker(t, m, "walk", 3000, "", "")
+	w.walk(t, true, change{[]string{"scale", "webapp", "1"}, "1 running app, 1 in nginx"}, change{[]string{"scale", "webapp", "2"}, w.start})
+	w.walk(t, false, change{[]string{"stop"}, "2 exited app, 0 in nginx"}, change{[]string{"start"}, w.start})
+	w.end(t, 40)
+	unchanged(t, w.stack, 2, "--scale", "webapp=2", "--no-recreate")
+
+	// One whose replicas only compose can make whole.
+	w = newWalker(t, m, "whole", 3001, "configs:\n  - source: greeting\n    target: /greeting\n", "configs:\n  greeting:\n    content: hello\n")
+	w.walk(t, true, change{[]string{"scale", "webapp", "1"}, "1 running app, 1 in nginx"}, change{[]string{"scale", "webapp", "2"}, w.start})
+	w.end(t, 20)
+	unchanged(t, w.stack, 2, "--scale", "webapp=2", "--no-recreate")
 }
 
 func TestFaultWalkOfRollouts(t *testing.T) {
 	t.Parallel()
-	w := newWalker(t, "walk2")
+	w := newWalker(t, breakableMachine(t, "walk2"), "walk", 3000, "", "")
 	rollout := []string{"rollout", "webapp", "--image", "app:other"}
-	w.pair(t, true, change{rollout, "2 running app:other, 2 in nginx"}, change{[]string{"rollback", "webapp"}, w.start})
-	w.pair(t, true, change{append(rollout, "--pause-after", "1"), "1 exited app, 1 running app, 1 running app:other, 2 in nginx"},
+	w.walk(t, true, change{rollout, "2 running app:other, 2 in nginx"}, change{[]string{"rollback", "webapp"}, w.start})
+	w.walk(t, true, change{append(rollout, "--pause-after", "1"), "1 exited app, 1 running app, 1 running app:other, 2 in nginx"},
 		change{[]string{"rollback", "webapp"}, w.start})
-	w.end(t)
+	w.end(t, 40)
+	unchanged(t, w.stack, 2, "--scale", "webapp=2", "--no-recreate")
+}
+
+// TestFaultWalkOfUnits: the same with instances of a template unit behind the host's nginx.
+func TestFaultWalkOfUnits(t *testing.T) {
+	t.Parallel()
+	s := instances(t, "walk3")
+	s.dropIn(t, "Environment=ON_TERM=exit\n")
+	breakable(t, s.m)
+	s.tvsctl(t, "scale", "webapp", "2")
+	w := &walker{stack: s, look: walkedInstances, start: "2 active, 2 in nginx", labels: map[string]bool{}}
+	w.walk(t, true, change{[]string{"scale", "webapp", "1"}, "1 active, 1 in nginx"}, change{[]string{"scale", "webapp", "2"}, w.start})
+	w.walk(t, true, change{[]string{"restart", "webapp"}, w.start})
+	w.walk(t, false, change{[]string{"stop"}, "0 in nginx"}, change{[]string{"start"}, w.start})
+	w.end(t, 40)
 }
 
 // walker goes through the points of changes.
 type walker struct {
 	*stack
+	look    func(*testing.T, *stack) (state string, right bool)
 	start   string // what it is before
 	labels  map[string]bool
 	crashes int
 }
 
-// newWalker is a stack with two replicas, on a machine of its own with a daemon that can be
-// killed at any point.
-func newWalker(t *testing.T, name string) *walker {
+// newWalker brings up a stack of containers with two replicas.
+func newWalker(t *testing.T, m *machine, name string, port int, service, extra string) *walker {
+	t.Helper()
+	s := &stack{m: m, name: name, port: port, env: map[string]string{"ON_TERM": "exit"},
+		service: "labels: {tvs.rollout.settle: 0s}\n" + service, extra: extra}
+	s.up(t)
+	s.tvsctl(t, "scale", "webapp", "2")
+	return &walker{stack: s, look: walked, start: "2 running app, 2 in nginx", labels: map[string]bool{}}
+}
+
+// breakableMachine is a machine with Docker whose daemon can be killed at any point.
+func breakableMachine(t *testing.T, name string) *machine {
 	t.Helper()
 	m := own(t, name)
 	if err := m.install(); err != nil {
 		t.Fatal(err)
 	}
+	breakable(t, m)
+	m.sh(t, `tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' -c 'ENV NEXT=1' - app:other`)
+	return m
+}
+
+// breakable gives a machine a daemon that can be killed at any point.
+func breakable(t *testing.T, m *machine) {
+	t.Helper()
 	daemon := filepath.Join(m.root, "opt/isel/tvs/tvsctld/bin/tvsctld")
 	if output, err := exec.Command("cp", "--remove-destination", "../bin/tests/tvsctld-faults", daemon).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	m.sh(t, `systemctl stop tvsctld.service; install -d -o tvsctld /run/tvsctld-fault; mkdir -p /run/systemd/system/tvsctld.service.d
-		printf '[Service]\nRestartSec=20ms\nEnvironment=TVSCTLD_FAULTS=/run/tvsctld-fault\nReadWritePaths=/run/tvsctld-fault\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload
-		tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' -c 'ENV NEXT=1' - app:other`)
-	s := &stack{m: m, name: "walk", port: 3000, env: map[string]string{"ON_TERM": "exit"}, service: "labels: {tvs.rollout.settle: 0s}\n"}
-	s.up(t)
-	s.tvsctl(t, "scale", "webapp", "2")
-	return &walker{stack: s, start: "2 running app, 2 in nginx", labels: map[string]bool{}}
+		printf '[Service]\nRestartSec=20ms\nEnvironment=TVSCTLD_FAULTS=/run/tvsctld-fault\nReadWritePaths=/run/tvsctld-fault\n' >/run/systemd/system/tvsctld.service.d/quick.conf; systemctl daemon-reload`)
 }
 
-// end prints what was walked, and sees that docker compose finds all in order.
-func (w *walker) end(t *testing.T) {
+// end prints what was walked, which is that many crashes at least.
+func (w *walker) end(t *testing.T, least int) {
 	t.Helper()
 	t.Logf("%d labels, %d crashes: %v", len(w.labels), w.crashes, slices.Sorted(maps.Keys(w.labels)))
-	if w.crashes < 40 {
-		t.Error("the walk is short: it shows little")
+	if w.crashes < least {
+		t.Errorf("the walk is short, it shows little: %d crashes, want %d", w.crashes, least)
 	}
-	unchanged(t, w.stack, 2, "--scale", "webapp=2", "--no-recreate")
 }
 
-// pair walks two changes that undo each other, by turns.
-func (w *walker) pair(t *testing.T, load bool, there, back change) {
+// walk goes through changes by turns; the last leads to where the first begins.
+func (w *walker) walk(t *testing.T, load bool, changes ...change) {
 	t.Helper()
-	start := time.Now()
-	var points [2][]string
-	for i, c := range []change{there, back} {
+	start, crashes := time.Now(), w.crashes
+	points, most := make([][]string, len(changes)), 0
+	for i, c := range changes {
 		points[i] = w.trace(t, c)
+		most = max(most, len(points[i]))
 	}
-	crashes := w.crashes
 	body := func() {
-		for i := range max(len(points[0]), len(points[1])) {
-			for j, c := range []change{there, back} {
+		for i := range most {
+			before := changes[len(changes)-1].state
+			for j, c := range changes {
 				point := "" // when one has no more, it is only carried out
 				if i < len(points[j]) {
 					point = points[j][i]
 				}
-				w.crash(t, c, []change{back, there}[j].state, point)
+				w.crash(t, c, before, point)
+				before = c.state
 			}
 		}
 	}
-	if !load {
+	said := "no load"
+	if load {
+		r := w.underLoadUntil(t, body)
+		if said = r.String(); r.Failed > 0 {
+			t.Errorf("%d requests failed", r.Failed)
+		}
+	} else {
 		body()
-		t.Logf("%v and back: %d crashes in %v", there.args, w.crashes-crashes, time.Since(start).Round(time.Second))
-		return
 	}
-	r := w.underLoadUntil(t, body)
-	t.Logf("%v and back: %d crashes in %v; requests: %v", there.args, w.crashes-crashes, time.Since(start).Round(time.Second), r)
-	if r.Failed > 0 {
-		t.Errorf("%d requests failed", r.Failed)
-	}
+	t.Logf("%v: %d crashes in %v; requests: %s", changes[0].args, w.crashes-crashes, time.Since(start).Round(time.Second), said)
 }
 
 // trace carries out a change and returns its points: before and after the first and the
@@ -174,7 +233,7 @@ func (w *walker) trace(t *testing.T, c change) []string {
 			points = append(points, fmt.Sprintf("%s %d", point, count[point]))
 		}
 	}
-	if state, _ := walked(t, w.stack); state != c.state {
+	if state, _ := w.look(t, w.stack); state != c.state {
 		t.Fatalf("%v leads to %s, want %s", c.args, state, c.state)
 	}
 	return points
@@ -210,8 +269,8 @@ func (w *walker) crash(t *testing.T, c change, before, point string) {
 	case len(list) == known && point != "before state operation 1":
 		t.Errorf("%v, killed %s: nothing on record", c.args, point)
 	}
-	if state, right := walked(t, w.stack); state != want || !right {
-		t.Errorf("%v, killed %s: the stack has %s, want %s; upstream %v of %v\n%s%s", c.args, point, state, want, w.upstream(t), w.addresses(t), first, w.m.journal())
+	if state, right := w.look(t, w.stack); state != want || !right {
+		t.Errorf("%v, killed %s: the stack has %s, want %s\n%s%s", c.args, point, state, want, first, w.m.journal())
 	}
 	if want != c.state {
 		w.tvsctl(t, c.args...)

@@ -221,6 +221,17 @@ func TestHostNginx(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
+	// What happens while nginx is down it is told when it is up.
+	m.sh(t, "systemctl stop nginx; docker restart -t 1 plainapp-webapp-1 plainapp-webapp-2 plainapp-webapp-3; printf 'upstream webapp { server 127.0.0.1:9 down; }\n' >/run/tvs/upstreams/webapp.conf; systemctl start nginx")
+	m.eventually(t, 10*time.Second, "it serves again after a start of nginx", func() bool { return m.run("curl", "-fsS", s.url("/")).code == 0 })
+	// The last event of a project that is stopped is heard to its end.
+	s.compose(t, "stop")
+	m.eventually(t, 10*time.Second, "nginx has no address of what was stopped", func() bool {
+		return len(servers(m.must(t, "cat", "/run/tvs/upstreams/webapp.conf"))) == 0
+	})
+	s.compose(t, "start")
+	m.eventually(t, 10*time.Second, "it serves again", func() bool { return m.run("curl", "-fsS", s.url("/")).code == 0 })
+
 	reboot(t, m)
 	m.eventually(t, 20*time.Second, "it serves again after a reboot", func() bool {
 		return m.run("curl", "-fsS", s.url("/")).code == 0 && m.tvsctl("verify", s.url("/")).code == 0
