@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -115,17 +114,11 @@ func (u *Unit) Files() ([]UnitFile, error) {
 			continue
 		}
 		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %v", filepath.Base(path), err)
-		}
-		switch {
-		case info.Mode().Type() == fs.ModeDevice|fs.ModeCharDevice: // masked: a link to /dev/null
+		if err == nil && info.Mode().Type() == fs.ModeDevice|fs.ModeCharDevice { // masked: a link to /dev/null
 			list = append(list, UnitFile{Path: path})
 			continue
-		case !info.Mode().IsRegular() || info.Size() > maxUnitFile:
-			return nil, fmt.Errorf("cannot read %s: it is no file of at most %d bytes", path, maxUnitFile)
 		}
-		text, err := os.ReadFile(path)
+		text, err := trust.ReadPlain(path, maxUnitFile)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the unit file: %v", err)
 		}
