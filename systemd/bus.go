@@ -35,8 +35,6 @@ const (
 	// (max_replies_per_connection, dbus-daemon(1)).
 	maxCalls  = 32
 	lossPause = 100 * time.Millisecond
-	// unmatchPatience is how long the bus may take to confirm that a rule is removed.
-	unmatchPatience = time.Second
 )
 
 // bus is a connection to the system bus. It hands each signal to those who wait for it
@@ -131,13 +129,15 @@ func (u *Units) persist(ctx context.Context, do func(b *bus) error) error {
 
 // call calls a method and stores what it returns. doing says for what, in errors.
 func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, method string, args []any, into ...any) error {
-	var call *dbus.Call
-	err := b.slot(ctx, func() error {
-		call = b.conn.Object(busName, object).CallWithContext(ctx, method, 0, args...)
-		return call.Err
-	})
-	if err != nil {
-		return lost(ctx, doing, err)
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	case <-ctx.Done():
+		return lost(ctx, doing, ctx.Err())
+	}
+	call := b.conn.Object(busName, object).CallWithContext(ctx, method, 0, args...)
+	if call.Err != nil {
+		return lost(ctx, doing, call.Err)
 	}
 	if len(into) == 0 {
 		return nil
@@ -151,17 +151,6 @@ func (b *bus) call(ctx context.Context, doing string, object dbus.ObjectPath, me
 		return fmt.Errorf("cannot %s: %v", doing, err)
 	}
 	return nil
-}
-
-// slot makes a call when there are not too many.
-func (b *bus) slot(ctx context.Context, call func() error) error {
-	select {
-	case b.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-b.slots }()
-	return call()
 }
 
 // follow asks the bus and the manager for the signals, once for a connection and again
@@ -183,6 +172,10 @@ func (b *bus) follow(ctx context.Context) error {
 		err := b.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(dbusName), dbus.WithMatchInterface(dbusName), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, busName))
 		if err == nil {
 			err = b.conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(managerPath))
+		}
+		if err == nil {
+			// Of all units: the bus has room for few rules (max_match_rules_per_connection, 512).
+			err = b.conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(properties), dbus.WithMatchMember("PropertiesChanged"), dbus.WithMatchPathNamespace(unitNamespace))
 		}
 		if err != nil {
 			return lost(ctx, "follow jobs", err)
@@ -335,16 +328,11 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 	if err := b.follow(ctx); err != nil {
 		return nil, nil, err
 	}
-	rule := []dbus.MatchOption{dbus.WithMatchInterface(properties), dbus.WithMatchMember("PropertiesChanged"), dbus.WithMatchObjectPath(unit)}
-	if err := b.slot(ctx, func() error { return b.conn.AddMatchSignalContext(ctx, rule...) }); err != nil {
-		return nil, nil, lost(ctx, "follow a unit", err)
-	}
 	w = &watcher{changed: make(chan struct{}, 1), seen: props{}}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.watchers[unit] = append(b.watchers[unit], w)
 	return w, func() {
-		b.unmatch(rule...)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		left := slices.DeleteFunc(b.watchers[unit], func(other *watcher) bool { return other == w })
@@ -352,15 +340,6 @@ func (b *bus) watch(ctx context.Context, unit dbus.ObjectPath) (w *watcher, stop
 			delete(b.watchers, unit)
 		}
 	}, nil
-}
-
-// unmatch asks the bus for no more of the signals that a rule chose. Who has asked for them
-// may have no time left, and the bus may hang: its answer is not waited for long.
-func (b *bus) unmatch(rule ...dbus.MatchOption) {
-	// On a bus that is gone there is no rule to remove.
-	ctx, cancel := context.WithTimeout(b.conn.Context(), unmatchPatience)
-	defer cancel()
-	_ = b.slot(ctx, func() error { return b.conn.RemoveMatchSignalContext(ctx, rule...) })
 }
 
 // lost makes an error errLost where it says that nobody heard the call, or that its

@@ -26,20 +26,14 @@ func (u *Units) Follow(ctx context.Context, tell func(unit, state string)) error
 		if err := b.follow(ctx); err != nil {
 			return err
 		}
-		rule := []dbus.MatchOption{dbus.WithMatchInterface(properties), dbus.WithMatchMember("PropertiesChanged"),
-			dbus.WithMatchPathNamespace(unitNamespace), dbus.WithMatchArg(0, unitIface)}
-		if err := b.conn.AddMatchSignalContext(ctx, rule...); err != nil {
-			return lost(ctx, "follow the units", err)
-		}
 		f := &follower{tell}
 		b.mu.Lock()
 		b.followers[f] = true
 		b.mu.Unlock()
 		defer func() {
 			b.mu.Lock()
+			defer b.mu.Unlock()
 			delete(b.followers, f)
-			b.mu.Unlock()
-			b.unmatch(rule...)
 		}()
 		tell("", "")
 		select {
