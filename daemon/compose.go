@@ -188,14 +188,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	if err := s.keep(p, want); err != nil {
 		return "", err
 	}
-	// What the files no longer have is forgotten.
-	gone := func(service string) bool { _, there := known[service]; return !there }
-	err = s.d.state.update(s.name, func(k *projectState) {
-		maps.DeleteFunc(k.Desired, func(service string, _ int) bool { return gone(service) })
-		maps.DeleteFunc(k.Specs, func(service string, _ *dockerops.Spec) bool { return gone(service) })
-		maps.DeleteFunc(k.Limits, func(service string, _ dockerops.LimitSet) bool { return gone(service) })
-	})
-	if err != nil {
+	if err := s.forgetGone(ctx, compose, p, known); err != nil {
 		return "", err
 	}
 	result, err := s.outcome(ctx, want)

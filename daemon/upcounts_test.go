@@ -11,11 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+
+	"tvsctl/dockerops"
 	"tvsctl/ipc"
 )
 
 // newUpStack is a stack without webapps, of which so many are desired. Its compose tells up
-// and down in the file begun, and ends with the status that is written to the pipe gate.
+// and down in the file begun, and ends with the status that is written to the pipe gate. The
+// file everything is what its files say with all profiles.
 func newUpStack(t *testing.T, desired int) *rollStack {
 	t.Helper()
 	s := newRollStack(t)
@@ -24,6 +28,7 @@ func newUpStack(t *testing.T, desired int) *rollStack {
 	script := `#!/bin/sh
 case "$*" in
 *" up --detach"*|*" down") echo "$*" >begun.new && mv begun.new begun && read -r status <gate && exit "$status" ;;
+*"--profile * config --format json") exec cat everything ;;
 esac
 PATH="${PATH#*:}" exec docker "$@"
 `
@@ -158,6 +163,48 @@ func TestUpAdopts(t *testing.T) {
 	s.addWebapps(1)
 	asked, o = s.composes(t, s.accept(t, "up", ipc.UpRequest{}).ID, "0", func() {})
 	s.expectUp(t, asked, o, "1")
+}
+
+// What the files have only in a profile that is not active, or not any more and its
+// containers are still there, is not scaled by an up, and not forgotten.
+func TestUpForgets(t *testing.T) {
+	const webapp, andWorker = `"webapp": {"image": "app:1"}`, `, "worker": {"image": "app:1"}`
+	for name, c := range map[string]struct {
+		everything string // "": compose cannot tell
+		workers    int
+		forgotten  bool
+	}{
+		"in another profile":                 {webapp + andWorker, 0, false},
+		"in another profile, and it runs":    {webapp + andWorker, 1, false},
+		"not in the files, and it runs":      {webapp, 1, false},
+		"not in the files":                   {webapp, 0, true},
+		"the other profiles cannot be known": {"", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newUpStack(t, 1)
+			if c.everything != "" {
+				s.write(t, "everything", `{"services": {`+c.everything+`}}`)
+			}
+			memory := int64(1 << 30)
+			s.keep(t, func(k *projectState) {
+				k.Desired["worker"], k.Limits["worker"] = 3, dockerops.LimitSet{Memory: &memory}
+				k.Specs["worker"] = &dockerops.Spec{Project: "tvs", Service: "worker", Config: &container.Config{}, HostConfig: &container.HostConfig{}}
+			})
+			for n := range c.workers {
+				s.Add("worker", n+1, nil)
+			}
+			s.run(t)
+			asked, o := s.composes(t, s.accept(t, "up", ipc.UpRequest{}).ID, "0", func() { s.addWebapps(1) })
+			s.expectUp(t, asked, o, "1")
+			if strings.Contains(asked, "worker") {
+				t.Errorf("compose was asked for %q", asked)
+			}
+			kept := s.kept()
+			if _, limited := kept.Limits["worker"]; (kept.Desired["worker"] == 0) != c.forgotten || (kept.Specs["worker"] == nil) != c.forgotten || limited == c.forgotten {
+				t.Errorf("kept %+v", kept)
+			}
+		})
+	}
 }
 
 // What cannot be kept is not begun.
