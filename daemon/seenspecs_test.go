@@ -1,10 +1,11 @@
 package daemon
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/api/types/container"
 	bolt "go.etcd.io/bbolt"
 
 	"tvsctl/dockerops"
@@ -30,10 +31,17 @@ func TestGrowsFromNoneAsLastSeen(t *testing.T) {
 	}
 }
 
-func TestKeepSpecs(t *testing.T) {
-	spec := func(image string) *dockerops.Spec {
-		return &dockerops.Spec{Project: "tvs", Service: "webapp", Separator: "-", Config: &container.Config{}, ImageID: image}
+// newTestSpec is a create spec of an image, as it is kept.
+func newTestSpec(t *testing.T, service, imageID string) *dockerops.Spec {
+	t.Helper()
+	spec, text := new(dockerops.Spec), fmt.Sprintf(`{"project": "tvs", "service": %q, "separator": "-", "config": {}, "host_config": {}, "image_id": %q}`, service, imageID)
+	if err := json.Unmarshal([]byte(text), spec); err != nil {
+		t.Fatal(err)
 	}
+	return spec
+}
+
+func TestKeepSpecs(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(s *site, k *projectState, service *dockerops.Service)
 		kept   string
@@ -54,9 +62,9 @@ func TestKeepSpecs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestSite(t)
-			p := &dockerops.Project{Name: "tvs", Services: []dockerops.Service{{Name: "webapp", Spec: spec("new"), Replicas: []dockerops.Replica{replica("a", "running", "")}}}}
+			p := &dockerops.Project{Name: "tvs", Services: []dockerops.Service{{Name: "webapp", Spec: newTestSpec(t, "webapp", "new"), Replicas: []dockerops.Replica{replica("a", "running", "")}}}}
 			if err := s.d.state.update("tvs", func(k *projectState) {
-				k.Desired["webapp"], k.Specs["webapp"] = 1, spec("old")
+				k.Desired["webapp"], k.Specs["webapp"] = 1, newTestSpec(t, "webapp", "old")
 				c.change(s, k, &p.Services[0])
 			}); err != nil {
 				t.Fatal(err)
@@ -89,7 +97,7 @@ func TestKeepSpecsLater(t *testing.T) {
 	s := newTestSite(t)
 	w := watcher{}
 	p := &dockerops.Project{Name: "tvs", Services: []dockerops.Service{{Name: "webapp", Replicas: []dockerops.Replica{replica("a", "running", "")},
-		Spec: &dockerops.Spec{Project: "tvs", Service: "webapp", Separator: "-", Config: &container.Config{}}}}}
+		Spec: newTestSpec(t, "webapp", "new")}}}
 	seen := projectState{Desired: map[string]int{"webapp": 1}}
 	if err := s.d.state.update("tvs", func(k *projectState) { k.Rollouts["webapp"] = &rollout{Operation: "abcd", Failure: &ipc.Error{}} }); err != nil {
 		t.Fatal(err)

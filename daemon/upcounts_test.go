@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
-
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
 )
@@ -188,7 +186,7 @@ func TestUpForgets(t *testing.T) {
 			memory := int64(1 << 30)
 			s.keep(t, func(k *projectState) {
 				k.Desired["worker"], k.Limits["worker"] = 3, dockerops.LimitSet{Memory: &memory}
-				k.Specs["worker"] = &dockerops.Spec{Project: "tvs", Service: "worker", Config: &container.Config{}, HostConfig: &container.HostConfig{}}
+				k.Specs["worker"] = newTestSpec(t, "worker", "sha256:1")
 			})
 			for n := range c.workers {
 				s.Add("worker", n+1, nil)
