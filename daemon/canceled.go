@@ -19,6 +19,33 @@ func (j job) stays() bool {
 	return false
 }
 
+// takesBack reports whether an operation that is canceled needs its turn nevertheless:
+// what an earlier life of the daemon began of it is taken back.
+func (o *operation) takesBack() bool { return o.begun && !o.job.stays() }
+
+// mayHaveBegun reports whether an earlier life of the daemon may have begun an operation
+// that it left. Most kinds keep what they decide before their first side effect.
+func (d *Daemon) mayHaveBegun(o keptOperation) bool {
+	switch {
+	case o.Job.Kind == unitKind, o.Job.stays(), o.Job.Decided != nil:
+		return true
+	case o.Job.Kind == "limit":
+		return len(o.Steps) > 0
+	}
+	kept := d.state.project(o.Project)
+	for _, r := range kept.Rollouts {
+		if r.Operation == o.ID {
+			return true
+		}
+	}
+	for _, r := range kept.Replaced {
+		if r.Operation == o.ID {
+			return true
+		}
+	}
+	return false
+}
+
 // halted says how far an operation came that was canceled and is not taken back. Why it
 // ended, where not for that alone, is the detail.
 func halted(record ipc.Operation, cause, err error) error {

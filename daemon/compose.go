@@ -143,16 +143,15 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 				Hint:    fmt.Sprintf("write it down with tvsctl override -w, or return to the file with tvsctl rollout %s", service)}
 		}
 	}
-	// What somebody else scaled is adopted; what the files no longer have is forgotten.
-	gone := func(service string) bool { _, there := known[service]; return !there }
-	maps.DeleteFunc(kept.Desired, func(service string, _ int) bool { return gone(service) })
-	for service := range kept.Desired {
-		if n := existingCount(before, service); n > 0 {
-			kept.Desired[service] = n
-		}
+	desired, err := s.decideCounts(before, known)
+	if err != nil {
+		return "", err
 	}
 	o.begun = true
-	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, request.Build, kept.Desired) }); err != nil {
+	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, request.Build, desired) }); err != nil {
+		return "", err
+	}
+	if err := s.midway(false); err != nil {
 		return "", err
 	}
 	p, _, err := s.d.observe(ctx, s.name)
@@ -189,12 +188,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 	if err := s.keep(p, want); err != nil {
 		return "", err
 	}
-	err = s.d.state.update(s.name, func(k *projectState) {
-		maps.DeleteFunc(k.Desired, func(service string, _ int) bool { return gone(service) })
-		maps.DeleteFunc(k.Specs, func(service string, _ *dockerops.Spec) bool { return gone(service) })
-		maps.DeleteFunc(k.Limits, func(service string, _ dockerops.LimitSet) bool { return gone(service) })
-	})
-	if err != nil {
+	if err := s.forgetGone(ctx, compose, p, known); err != nil {
 		return "", err
 	}
 	result, err := s.outcome(ctx, want)
@@ -239,10 +233,16 @@ func (s *site) down(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	compose := dockerops.Compose{Project: s.name, Files: files, Declared: true, Line: o.line}
+	if err := notBegun("take down "+s.name, s.midway(true)); err != nil {
+		return "", err
+	}
 	o.begun = true
 	if err = s.step(o, "let docker compose take down "+s.name, func() error { return compose.Down(ctx) }); err == nil {
 		// There is nothing left to go on or back with.
-		err = s.d.state.update(s.name, func(k *projectState) { clear(k.Rollouts) })
+		err = s.d.state.update(s.name, func(k *projectState) {
+			clear(k.Rollouts)
+			k.Midway = false
+		})
 	}
 	return s.name + " is down; its desired counts are kept", err
 }

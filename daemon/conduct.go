@@ -43,14 +43,17 @@ func (d *Daemon) conduct(s *site, o *operation, before <-chan struct{}, over cha
 	select {
 	case <-before:
 	case <-o.ctx.Done():
-		d.conclude(o, "", o.ctx.Err())
+		if !o.takesBack() {
+			d.conclude(o, "", context.Cause(o.ctx))
+			<-before
+			close(over)
+			return
+		}
 		<-before
-		close(over)
-		return
 	}
 	defer close(over)
-	if o.ctx.Err() != nil {
-		d.conclude(o, "", o.ctx.Err())
+	if o.ctx.Err() != nil && !o.takesBack() {
+		d.conclude(o, "", context.Cause(o.ctx))
 		return
 	}
 	if d.ending() {
@@ -74,7 +77,7 @@ func (d *Daemon) conduct(s *site, o *operation, before <-chan struct{}, over cha
 
 // work does what the operation is for.
 func (d *Daemon) work(s *site, o *operation) (string, error) {
-	if o.begun && !d.ofUnits(s.name) { // in an earlier life
+	if o.resumed && !d.ofUnits(s.name) { // Docker may be on its way too
 		if err := d.awaitDocker(o); err != nil {
 			return "", err
 		}

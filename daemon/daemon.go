@@ -47,6 +47,9 @@ const (
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
 	writeTimeout  = 30 * time.Second
+	// shutFor is how long at most the daemon lets clients wait while it would end for want of
+	// work: what it has accepted till then may take longer.
+	shutFor = time.Second
 )
 
 // Daemon is the running program.
@@ -81,7 +84,7 @@ type Daemon struct {
 	running  map[string]*operation
 	admitted int               // counts operations
 	reserved map[string]uint32 // operations that are about to run, and who asked for them
-	sessions int               // commands that run for a client
+	sessions int               // what clients follow, and commands that run for them
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
@@ -137,8 +140,10 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	systemd.Ready()
 	d.showStatus()
 	go d.reloads(life)
+	var earlier *gate
 	for {
 		gate, served := d.serve(listener)
+		gate.earlier = earlier
 		idle, err := d.wait(ctx, served)
 		if err != nil {
 			return err
@@ -154,12 +159,14 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 			d.log.info(eventStopped, "tvsctld ends: it was told to.", nil)
 			return d.state.close()
 		}
-		if d.drained(gate) && d.activity.quiet() {
+		gate.earlier = nil // it was quiet
+		if d.drained(ctx, gate) && d.activity.quiet() {
 			d.log.info(eventStopped, fmt.Sprintf("tvsctld ends: there was nothing to do for %v. The next command starts it again.", d.idle()), nil)
 			systemd.Stopping()
 			return d.state.close()
 		}
-		// A last connection began something: go on.
+		// A last connection began something, or takes its time: go on.
+		earlier = gate
 		if listener, err = reopen(socket); err != nil {
 			return err
 		}
@@ -214,10 +221,13 @@ func watchdog() (<-chan time.Time, func()) {
 }
 
 // drained waits until no accepted connection is open. It reports false as soon as
-// one of them has begun an operation, which others must be served beside.
-func (d *Daemon) drained(g *gate) bool {
+// one of them has begun an operation or follows something, which others must be served
+// beside, after shutFor, and when ctx ends.
+func (d *Daemon) drained(ctx context.Context, g *gate) bool {
 	ping, stop := watchdog()
 	defer stop()
+	patience := time.NewTimer(shutFor)
+	defer patience.Stop()
 	empty := make(chan struct{})
 	go func() {
 		g.drained()
@@ -235,6 +245,10 @@ func (d *Daemon) drained(g *gate) bool {
 		case <-empty:
 			return true
 		case <-d.began:
+		case <-ctx.Done():
+			return false
+		case <-patience.C:
+			return false
 		case <-ping:
 			d.askHealth()
 		}

@@ -320,7 +320,7 @@ func (s *session) hangUp(why string) {
 }
 
 // hold lets a daemon that is about to end for want of work serve others again, as long as
-// the session lasts: until the returned function is called.
+// a session lasts or a client follows something: until the returned function is called.
 func (d *Daemon) hold() (release func()) {
 	d.mu.Lock()
 	d.sessions++

@@ -24,6 +24,9 @@ type gate struct {
 	settings func() *settings // those in force now
 	handed   func()           // called when what was accepted has been handed on
 
+	// earlier is the one before, of which connections may be open still.
+	earlier *gate
+
 	open   sync.WaitGroup
 	mu     sync.Mutex
 	total  int
@@ -79,8 +82,14 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// drained returns when no accepted connection is open any more. The listener is closed.
-func (g *gate) drained() { g.open.Wait() }
+// drained returns when no accepted connection is open any more, nor any of the gate
+// before. The listener is closed.
+func (g *gate) drained() {
+	g.open.Wait()
+	if g.earlier != nil {
+		g.earlier.drained()
+	}
+}
 
 func (g *gate) enter(p peer) *ipc.Error {
 	most := g.settings()

@@ -261,10 +261,12 @@ func (s *site) guardOnce(life context.Context, watch *watcher) time.Duration {
 		return retryAfter
 	}
 	watch.failed = ""
+	kept := s.d.state.project(s.name)
 	p, _, err := s.d.observe(ctx, s.name)
 	if err != nil {
 		return retryAfter
 	}
+	s.keepSpecs(watch, kept, p)
 	wait := watch.note(s, p)
 	if s.awaited(p) {
 		watch.patience = min(max(2*watch.patience, lookAgainFirst), lookAgainMost)

@@ -188,7 +188,7 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
-		o.resumed, o.begun = true, true
+		o.resumed, o.begun = true, d.mayHaveBegun(kept)
 		if kept.Job.Kind == unitKind && d.state.usable() == nil {
 			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
 			d.admitUnit(o)

@@ -181,6 +181,7 @@ func (d *Daemon) streamLogs(ctx context.Context, request ipc.LogRequest) (any, e
 	slices.Sort(request.Units)
 	request.Units = slices.Compact(request.Units)
 	return stream(func(w http.ResponseWriter, r *http.Request) {
+		defer d.hold()()
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		encoder, control := json.NewEncoder(w), http.NewResponseController(w)
 		ctx, cancel := context.WithCancel(r.Context())

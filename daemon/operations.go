@@ -125,6 +125,7 @@ func getEvents(d *Daemon, r *http.Request) (any, error) {
 func getHostEvents(d *Daemon, r *http.Request) (any, error) {
 	project := r.URL.Query().Get("project")
 	return stream(func(w http.ResponseWriter, r *http.Request) {
+		defer d.hold()()
 		entries, stop := d.log.follow()
 		defer stop()
 		w.Header().Set("Content-Type", "application/x-ndjson")

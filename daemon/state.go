@@ -26,6 +26,9 @@ type projectState struct {
 	Stopped map[string]bool            `json:"stopped"` // the services that tvsctl stop or reset stopped
 	Specs   map[string]*dockerops.Spec `json:"specs"`
 	Files   *dockerops.Files           `json:"files,omitempty"` // declared by tvsctl up -f
+	// Midway is set while compose brings the project up or takes it down, and stays when
+	// that is interrupted or fails: what it has left then is a count that nobody wanted.
+	Midway bool `json:"midway,omitempty"`
 	// Exited are the containers that ended while Docker went on: somebody's
 	// intention, which a restore respects.
 	Exited []string `json:"exited,omitempty"`

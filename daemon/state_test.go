@@ -48,7 +48,7 @@ func TestStoreRoundTrip(t *testing.T) {
 		Images:   map[string]string{"webapp": "app:2"}, Replaced: map[string]replaced{"storage": {Operation: "def"}},
 		Limits: map[string]dockerops.LimitSet{"webapp": {CPUs: &cpus, Memory: &memory}}, // 0 is kept: it lifts a limit
 		Seen:   map[string]seenNginx{"x@1": {Facts: nginx.Facts{Version: "1.26.3", Files: map[string][]byte{"a.conf": []byte("a")}}, Published: map[string][]byte{"a.conf": []byte("a")}}},
-		Bases:  map[string]int{"webapp": 35002}}
+		Bases:  map[string]int{"webapp": 35002}, Midway: true}
 	if err := s.update("tvs", func(p *projectState) { *p = want }); err != nil {
 		t.Fatal(err)
 	}

@@ -80,6 +80,7 @@ func getUnitWait(d *Daemon, r *http.Request) (any, error) {
 		return u.Job == 0 && (u.ActiveState == "inactive" || u.ActiveState == "failed")
 	}
 	return stream(func(w http.ResponseWriter, r *http.Request) {
+		defer d.hold()()
 		ctx, stop := d.untilStopping(r.Context())
 		defer stop()
 		now, err := d.units.Wait(ctx, unit.ID, reached)

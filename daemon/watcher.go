@@ -13,6 +13,7 @@ import (
 // watcher tells what changes between two looks at a project.
 type watcher struct {
 	failed      string        // why the last publication failed
+	unkept      bool          // whether it was told that the specs cannot be kept
 	patience    time.Duration // until a replica that does not listen is tried again
 	connections int           // of the engine, at the last look
 	looked      bool
