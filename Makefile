@@ -29,7 +29,7 @@ examples: ## the programs of the example stack and of the tests, into bin/exampl
 test: build examples ## everything, with all set-up: unit tests, then end to end on a test machine (root)
 	tests/testhost setup bookworm
 	$(MAKE) check
-	go test -tags e2e -count=1 -timeout 60m -v ./tests
+	go test -tags e2e -count=1 -timeout 80m -v ./tests
 
 check: lint ## unit tests, with the race detector where there is a C compiler; no root
 	@command -v cc >/dev/null || echo "no C compiler: without the race detector"

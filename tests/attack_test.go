@@ -49,12 +49,12 @@ func goneMeanwhile(t *testing.T, m *machine) {
 	t.Helper()
 	writeFile(t, m, "/etc/systemd/system/gone.service", "[Service]\nExecStart=sleep infinity\n")
 	call := "busctl --timeout=10 call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager "
-	writeFile(t, m, "/srv/meanwhile", call+"StartUnit ss gone.service replace && "+call+"StopUnit ss listed.service replace && echo ready\nuntil [ -e /run/tvs/gone ]; do sleep 0.02; done\n"+
+	writeFile(t, m, "/srv/meanwhile", "until "+call+"StartUnit ss gone.service replace; do sleep 0.1; done; "+call+"StopUnit ss listed.service replace && echo ready\nuntil [ -e /run/tvs/gone ]; do sleep 0.02; done\n"+
 		call+"StartTransientUnit 'ssa(sv)a(sa(sv))' gone.service "+strings.Replace(evil, "a(sasb)", "'a(sasb)'", 1)+" && echo root\ntrue\n")
 	writeFile(t, m, "/etc/systemd/system/tvsctld.service.d/attack.conf", "[Service]\nExecStartPost=bash -c 'bash /srv/meanwhile >/var/lib/tvsctld/meanwhile 2>&1'\n")
 	m.must(t, "systemctl", "daemon-reload")
 	m.must(t, "systemctl", "--no-block", "restart", "tvsctld.service")
-	m.eventually(t, 10*time.Second, "the unit can be started while it is there", func() bool {
+	m.eventually(t, 30*time.Second, "the unit can be started while it is there", func() bool {
 		return strings.Contains(m.run("cat", "/var/lib/tvsctld/meanwhile").out, "ready")
 	})
 	m.sh(t, "systemctl stop gone.service; rm /etc/systemd/system/gone.service; systemctl daemon-reload; touch /run/tvs/gone")

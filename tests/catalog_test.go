@@ -21,7 +21,7 @@ func TestCatalog(t *testing.T) {
 	m.tvsctl("-p", "explained", "scale", "webapp", "100000")
 	m.sh(t, "useradd -G tvs ann; runuser -u ann -- tvsctl -p explained down || true")
 	m.must(t, "systemctl", "reload", "tvsctld.service")
-	out := m.must(t, "journalctl", "-x", "-u", "tvsctld", "--no-pager")
+	out := m.journalctl(t, "-x", "-u", "tvsctld")
 	for _, want := range []string{
 		"░░ Subject: tvsctld serves its socket",
 		"░░ Subject: root asks for a change: scale ",
@@ -44,7 +44,7 @@ func TestCatalog(t *testing.T) {
 		}
 	}
 	m.must(t, "/srv/tvs/scripts/install.sh", "--uninstall")
-	if out := m.must(t, "journalctl", "-x", "-u", "tvsctld", "--no-pager"); strings.Contains(out, "Defined-By: tvsctld") {
+	if out := m.journalctl(t, "-x", "-u", "tvsctld"); strings.Contains(out, "Defined-By: tvsctld") {
 		t.Error("the catalog still has what was uninstalled")
 	}
 	m.must(t, "test", "!", "-e", "/usr/local/lib/systemd")

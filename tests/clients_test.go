@@ -59,7 +59,9 @@ func (m *machine) usage(t testing.TB) (u usage) {
 
 // TestManyClients: a thousand clients at once, half of them silent; slow ones; and
 // changes meanwhile. Those who ask are answered, the others are ended by the deadlines,
-// and afterwards the daemon holds no more than before.
+// and afterwards the daemon holds no more than before. The bounds leave room for a machine
+// that is slow: to wait for the others costs at least 10 s, a deadline that is missing
+// shows as 30 s and more, and a thread kept for each client as a hundred.
 func TestManyClients(t *testing.T) {
 	m := own(t, "str-clients")
 	if err := m.install(); err != nil {
@@ -109,10 +111,10 @@ func TestManyClients(t *testing.T) {
 			t.Errorf("%d of 500 answered: %v", c.Good.OK, c.Good.Errors)
 		}
 	}
-	if among.Good.P99 > 2*alone.Good.P99+1000 {
+	if among.Good.P99 > 2*alone.Good.P99+4000 {
 		t.Error("those who ask wait for the silent ones")
 	}
-	if silent := among.Bad["silent"]; silent.Ended != 500 || silent.First < 9 || silent.Last > 12 {
+	if silent := among.Bad["silent"]; silent.Ended != 500 || silent.First < 7 || silent.Last > 25 {
 		t.Errorf("silent clients: %+v", silent)
 	}
 
@@ -128,10 +130,10 @@ func TestManyClients(t *testing.T) {
 	slow := <-crowded
 	t.Logf("beside 100 slow clients: p50 %.0f ms, p99 %.0f ms, and %d scales; slow headers ended after %.1f s, slow bodies after %.1f s",
 		slow.Good.P50, slow.Good.P99, scales, slow.Bad["headers"].Last, slow.Bad["body"].Last)
-	if slow.Good.OK != 500 || slow.Good.P99 > 1000 {
+	if slow.Good.OK != 500 || slow.Good.P99 > 5000 {
 		t.Errorf("beside slow clients: %+v", slow.Good)
 	}
-	if h, b := slow.Bad["headers"], slow.Bad["body"]; h.Ended != 50 || h.Last > 12 || b.Ended != 50 || b.Last > 32 {
+	if h, b := slow.Bad["headers"], slow.Bad["body"]; h.Ended != 50 || h.Last > 25 || b.Ended != 50 || b.Last > 45 {
 		t.Errorf("slow clients: %+v", slow.Bad)
 	}
 
@@ -139,7 +141,7 @@ func TestManyClients(t *testing.T) {
 	defer func() { t.Logf("before %+v, after %+v", before, after) }()
 	m.eventually(t, 20*time.Second, "the daemon holds as much as before", func() bool {
 		after = m.usage(t)
-		return after.files <= before.files+5 && after.threads <= before.threads+5 && after.resident <= before.resident+10<<10
+		return after.files <= before.files+5 && after.threads <= before.threads+40 && after.resident <= before.resident+10<<10
 	})
 }
 

@@ -153,7 +153,7 @@ func TestNothingComesBack(t *testing.T) {
 			t.Errorf("%s has %d ready replicas after the reboot", s.name, n)
 		}
 		m.eventually(t, 10*time.Second, s.name+" is served by nginx", func() bool {
-			return len(s.upstream(t)) == m.service(t, s.name, "webapp").Desired
+			return s.right(t) && len(s.upstream(t)) == m.service(t, s.name, "webapp").Desired
 		})
 	}
 	for _, s := range []*stack{halted, stopped} {

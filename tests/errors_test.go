@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tvsctl/ipc"
 )
@@ -171,6 +172,7 @@ func TestWhoMayUseIt(t *testing.T) {
 	}
 	writeFile(t, m, "/etc/tvsctld/policy.d/ana.toml", "[[rule]]\nusers = [\"ana\"]\nrole = \"deployer\"\nprojects = [\"site\"]\n")
 	m.must(t, "systemctl", "reload", "tvsctld")
+	m.eventually(t, 10*time.Second, "the policy is read again", func() bool { return as("ana", "tvsctl can-i rollout site/webapp").code == 0 })
 	if r := as("ana", "tvsctl rollout webapp --image tvs-entry"); r.code != ipc.ExitForbidden {
 		t.Errorf("a deployer may give the service an image of another repository: %s", r)
 	}

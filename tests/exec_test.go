@@ -66,7 +66,7 @@ func TestExec(t *testing.T) {
 		t.Error(r)
 	}
 
-	journal := s.m.must(t, "journalctl", "-u", "tvsctld", "-o", "json", "TVS_PROJECT=execs", "TVS_EXIT_STATUS=3")
+	journal := s.m.journalctl(t, "-u", "tvsctld", "-o", "json", "TVS_PROJECT=execs", "TVS_EXIT_STATUS=3")
 	var entry map[string]string
 	if err := json.Unmarshal([]byte(journal), &entry); err != nil || entry["TVS_UID"] != "0" || entry["TVS_REPLICA"] != "execs-box-1" ||
 		entry["TVS_COMMAND"] != `"sh" "-c" "echo out; echo err >&2; exit 3"` || entry["TVS_DURATION_MS"] == "" {
@@ -114,7 +114,7 @@ func TestExecLosesItsClient(t *testing.T) {
 	if runs("20202") {
 		t.Error("the command of a daemon that ended goes on")
 	}
-	if log := s.m.must(t, "journalctl", "-u", "tvsctld", "--no-pager", "TVS_PROJECT=leaves", "TVS_ERROR=canceled"); strings.Count(log, "was hung up") != 3 {
+	if log := s.m.journalctl(t, "-u", "tvsctld", "TVS_PROJECT=leaves", "TVS_ERROR=canceled"); strings.Count(log, "was hung up") != 3 {
 		t.Errorf("the journal says %s", log)
 	}
 }

@@ -91,14 +91,7 @@ func TestLogs(t *testing.T) {
 	}
 
 	// A unit as journalctl has it.
-	journal := m.must(t, "journalctl", "-u", "docker", "-n", "50", "-o", "cat", "--no-pager")
-	var text strings.Builder
-	for _, line := range logLines(t, m.tvsctl("logs", "--json", "-n", "50", "unit:docker").out) {
-		text.WriteString(line.Line + "\n")
-	}
-	if text.String() != journal {
-		t.Errorf("unit:docker is\n%s\nnot\n%s", text.String(), journal)
-	}
+	asJournalctl(t, m)
 	for _, c := range []struct {
 		args []string
 		code int
@@ -114,6 +107,24 @@ func TestLogs(t *testing.T) {
 		}
 	}
 	slowReader(t, s)
+}
+
+// asJournalctl: the last lines of a unit are those of journalctl, if none is written
+// between the two looks.
+func asJournalctl(t *testing.T, m *machine) {
+	t.Helper()
+	m.eventually(t, 10*time.Second, "unit:docker is what journalctl has", func() bool {
+		journal := m.journalctl(t, "-u", "docker", "-n", "50", "-o", "cat")
+		var text strings.Builder
+		for _, line := range logLines(t, m.tvsctl("logs", "--json", "-n", "50", "unit:docker").out) {
+			text.WriteString(line.Line + "\n")
+		}
+		if text.String() == journal {
+			return true
+		}
+		t.Logf("unit:docker is\n%s\nnot\n%s", text.String(), journal)
+		return false
+	})
 }
 
 // slowReader: what somebody follows and does not read stays where it is written.

@@ -215,17 +215,27 @@ func (m *machine) service(t testing.TB, project, name string) ipc.Service {
 
 // journal is what tvsctld wrote last, for the message of a test that fails.
 func (m *machine) journal() string {
+	m.run("journalctl", "--sync")
 	return m.run("journalctl", "-u", "tvsctld", "-n", "40", "-o", "short-precise", "--no-pager").out
 }
 
+// journalctl returns what the journal has, with all that was written to it until now.
+func (m *machine) journalctl(t testing.TB, args ...string) string {
+	t.Helper()
+	m.must(t, "journalctl", "--sync")
+	return m.must(t, append([]string{"journalctl", "--no-pager"}, args...)...)
+}
+
 // eventually asks until the condition holds, for what nothing outside the machine announces.
+// It looks once more when the time is over, as that may have passed without a look.
 func (m *machine) eventually(t testing.TB, within time.Duration, what string, holds func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
-	for !holds() {
-		if time.Since(start) > within {
+	for late := false; !holds(); {
+		if late {
 			t.Fatalf("not within %v: %s\n%s", within, what, m.journal())
 		}
+		late = time.Since(start) > within
 		time.Sleep(20 * time.Millisecond)
 	}
 	return time.Since(start)

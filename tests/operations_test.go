@@ -14,7 +14,7 @@ import (
 // TestConcurrentScales: of two changes of one project one waits for the other;
 // those of two projects run together.
 func TestConcurrentScales(t *testing.T) {
-	slow := map[string]string{"READY_AFTER": "2s"}
+	slow := map[string]string{"READY_AFTER": "4s"}
 	a := &stack{m: shared, name: "conca", port: 3401, env: slow}
 	b := &stack{m: shared, name: "concb", port: 3402, env: slow}
 	a.up(t)

@@ -116,7 +116,7 @@ func lifeCycle(t *testing.T, suite string, up func(*testing.T, *machine)) {
 		"/usr/share/man/man1/tvsctl.1.gz", "/usr/share/man/man5/tvsctld-policy.5.gz", "/usr/share/man/man8/tvsctld.8.gz"} {
 		m.must(t, "test", "-s", file)
 	}
-	if out := m.must(t, "journalctl", "-x", "-u", "tvsctld", "--no-pager"); !strings.Contains(out, "Subject: tvsctld serves its socket") {
+	if out := m.journalctl(t, "-x", "-u", "tvsctld"); !strings.Contains(out, "Subject: tvsctld serves its socket") {
 		t.Errorf("the catalog is not compiled: %s", out)
 	}
 	if out := m.run("bash", "-c", "systemd-analyze verify --man=no /usr/lib/systemd/system/tvsctld*"); out.code != 0 || out.err != "" {

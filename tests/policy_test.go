@@ -170,7 +170,7 @@ func TestPolicyMatrix(t *testing.T) {
 func everyRoute(t *testing.T, m *machine, x *matrix) {
 	x.build(t)
 	start := time.Now()
-	const denials = "journalctl -u tvsctld TVS_DECISION=deny -o cat --no-pager | wc -l"
+	const denials = "journalctl --sync; journalctl -u tvsctld TVS_DECISION=deny -o cat --no-pager | wc -l"
 	earlier := m.sh(t, denials)
 	statuses, bodies := x.run(t, m)
 	refused, wrong := 0, 0

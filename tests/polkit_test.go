@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // busAttacks are what somebody might ask systemd for. What is not allowed to tvsctld is
@@ -81,16 +82,22 @@ func TestPolkit(t *testing.T) {
 			writeFile(t, m, "/etc/tvsctld/tvsctld.toml", "[units]\n\"listed.service\" = [\"start\", \"stop\"]\n\"gone.service\" = [\"start\"]\n\"innocent.service\" = [\"start\"]\n")
 			m.sh(t, "systemctl restart tvsctld.service")
 			const rule = "/etc/polkit-1/rules.d/60-tvsctld.rules"
-			if text := m.must(t, "cat", rule); !strings.Contains(text, `"gone.service"`) || strings.Contains(text, "innocent") {
-				t.Errorf("the rule lists an alias, or not what there is: %s", text)
+			// Nothing waits for the helper that writes it.
+			m.eventually(t, 10*time.Second, "the rule lists what there is", func() bool {
+				return strings.Contains(m.run("cat", rule).out, `"gone.service"`)
+			})
+			if text := m.must(t, "cat", rule); strings.Contains(text, "innocent") {
+				t.Errorf("the rule lists an alias: %s", text)
 			}
 			writeFile(t, m, "/srv/attack", busScript())
 			// systemd starts it as it starts the daemon: its user, its sandbox, its cgroup.
-			writeFile(t, m, "/etc/systemd/system/tvsctld.service.d/attack.conf", "[Service]\nExecStartPost=bash -c 'bash /srv/attack >/var/lib/tvsctld/attack'\n")
+			// polkitd reads the rule a moment after it is written.
+			const allowed = "busctl --timeout=10 call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager StopUnit ss listed.service replace"
+			writeFile(t, m, "/etc/systemd/system/tvsctld.service.d/attack.conf", "[Service]\nExecStartPost=bash -c 'until "+allowed+"; do sleep 0.1; done; bash /srv/attack >/var/lib/tvsctld/attack'\n")
 			m.sh(t, "rm /etc/systemd/system/gone.service; systemctl daemon-reload; systemctl restart tvsctld.service")
-			if text := m.must(t, "cat", rule); strings.Contains(text, `"gone.service"`) {
-				t.Errorf("a unit that is gone is still in the rule: %s", text)
-			}
+			m.eventually(t, 10*time.Second, "a unit that is gone is no longer in the rule", func() bool {
+				return !strings.Contains(m.must(t, "cat", rule), `"gone.service"`)
+			})
 			goneMeanwhile(t, m)
 			polkit := m.version(t, "polkitd")
 			for _, who := range []struct {

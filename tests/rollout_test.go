@@ -17,7 +17,7 @@ import (
 // newImages makes images of the test application: app:two, and ones that fail.
 func newImages(t *testing.T, m *machine) {
 	t.Helper()
-	for tag, change := range map[string]string{"two": "ENV NEXT=two", "mute": "ENV NEVER_READY=1", "dies": "ENV EXIT_AFTER=1s EXIT_CODE=3", "gone": `ENTRYPOINT ["/nothing"]`} {
+	for tag, change := range map[string]string{"two": "ENV NEXT=two", "mute": "ENV NEVER_READY=1", "dies": "ENV EXIT_AFTER=2500ms EXIT_CODE=3", "gone": `ENTRYPOINT ["/nothing"]`} {
 		m.sh(t, fmt.Sprintf(`tar -C /tmp/app -c . | docker import -c 'ENTRYPOINT ["/app"]' -c 'EXPOSE 8080' -c '%s' - app:%s`, change, tag))
 	}
 }
@@ -178,7 +178,7 @@ func TestCanary(t *testing.T) {
 	m.must(t, "systemctl", "restart", "tvsctld.service")
 	holds()
 	reboot(t, m)
-	m.eventually(t, 30*time.Second, "all serve again", func() bool { return len(s.upstream(t)) == 3 && s.right(t) })
+	m.eventually(t, 30*time.Second, "all serve again", func() bool { return s.right(t) && len(s.upstream(t)) == 3 })
 	holds()
 	s.tvsctl(t, "rollback", "webapp")
 	if got := s.images(t); got != "app app app" {

@@ -44,9 +44,10 @@ func TestNoRequestFails(t *testing.T) {
 					if r.Failed > 0 {
 						t.Errorf("%d requests failed: %v\n%s", r.Failed, r.Errors, s.story())
 					}
-					// What the machine itself stood still is no doing of ours.
-					if r.P99 >= 600+r.Stall {
-						t.Errorf("p99 is %.0f ms, want under 600 (and %.0f that the machine stood still)", r.P99, r.Stall)
+					// A server that is lost costs 2 s, proxy_connect_timeout of entry. What the
+					// machine itself stood still is no doing of ours.
+					if r.P99 >= 1500+r.Stall {
+						t.Errorf("p99 is %.0f ms, want under 1500 (and %.0f that the machine stood still)", r.P99, r.Stall)
 					}
 				})
 			}

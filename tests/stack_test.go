@@ -94,7 +94,7 @@ func (s *stack) up(t testing.TB, args ...string) {
 	s.write(t)
 	t.Cleanup(func() { s.m.run("docker", "compose", "-f", s.file(), "down", "-t", "1", "-v") })
 	s.compose(t, append([]string{"up", "-d"}, args...)...)
-	s.m.eventually(t, 15*time.Second, s.name+" answers", func() bool {
+	s.m.eventually(t, 30*time.Second, s.name+" answers", func() bool {
 		return s.m.run("curl", "-fsS", "-o", "/dev/null", s.url("/")).code == 0
 	})
 }
@@ -120,10 +120,13 @@ func (s *stack) ids(t testing.TB, service string) map[string]string {
 	return ids
 }
 
+// upstreamFile is nginx's file for webapp, in the container of entry.
+const upstreamFile = "/etc/nginx/upstreams/webapp.conf"
+
 // upstream returns the addresses that nginx has on disk for webapp.
 func (s *stack) upstream(t testing.TB) []string {
 	t.Helper()
-	return servers(s.m.must(t, "docker", "exec", s.name+"-entry-1", "cat", "/etc/nginx/upstreams/webapp.conf"))
+	return servers(s.m.must(t, "docker", "exec", s.name+"-entry-1", "cat", upstreamFile))
 }
 
 // servers returns the addresses in an upstream file.
@@ -175,7 +178,7 @@ func (s *stack) story() string {
 // underLoadUntil does so until do returns.
 func (s *stack) underLoadUntil(t testing.TB, do func()) loadResult {
 	t.Helper()
-	const most = 10 * time.Minute
+	const most = 20 * time.Minute
 	until, end := io.Pipe()
 	return s.load(t, most, until, func() {
 		do()

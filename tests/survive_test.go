@@ -39,7 +39,7 @@ func TestKilledDaemon(t *testing.T) {
 				t.Errorf("killed after %d ms: %d containers, upstream %v of %v", 30*i, n, s.upstream(t), s.addresses(t))
 			}
 		}
-		interrupted = strings.Count(m.must(t, "journalctl", "-u", "tvsctld", "-o", "cat", "--no-pager"), "Taking up again")
+		interrupted = strings.Count(m.journalctl(t, "-u", "tvsctld", "-o", "cat"), "Taking up again")
 	})
 	t.Logf("%d kills, %d changes taken up again; requests: %v", kills, interrupted, r)
 	if r.Failed > 0 {
