@@ -189,6 +189,9 @@ func (r *rollout) copy() *rollout {
 
 // applyRollout observes, plans and applies what is next of a rollout.
 func (s *site) applyRollout(ctx context.Context, o *operation, r *rollout) error {
+	if err := s.bringBack(ctx, o, r); err != nil {
+		return err
+	}
 	p, err := s.d.existing(context.WithoutCancel(ctx), s.name)
 	if err != nil {
 		return err
