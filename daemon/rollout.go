@@ -203,6 +203,11 @@ func (s *site) applyRollout(ctx context.Context, o *operation, r *rollout) error
 	if p.Service(r.Service) == nil && !r.Back {
 		return &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("all replicas of %s have been removed by somebody else", r.Service)}
 	}
+	if model := r.Model(p); model != "" && r.Spec == nil && !r.Back {
+		if p.Service(r.Service).Spec, err = s.d.engine.SpecOf(context.WithoutCancel(ctx), model); err != nil {
+			return err
+		}
+	}
 	plan := r.plan(p)
 	return s.d.engine.Apply(ctx, p, plan, s, compose, o.planned(describeSteps(plan)))
 }

@@ -103,6 +103,17 @@ func (r Rollout) Begun(p *Project) bool {
 	return len(fresh) > 0
 }
 
+// Model returns the new replica that compose has created and of which the others are
+// clones, or "".
+func (r Rollout) Model(p *Project) string {
+	if service := p.Service(r.Service); service != nil && r.Creator == ByComposeFirst {
+		if _, fresh := r.divide(service); len(fresh) > 0 {
+			return fresh[0].ID
+		}
+	}
+	return ""
+}
+
 // Retire sets aside replaced replicas that do not run. They are kept only to be brought
 // back, and count no more.
 func (p *Project) Retire(name string, ids []string) {
