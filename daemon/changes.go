@@ -193,7 +193,11 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		}
 		o.change(func(j *job) { j.settle(p, want) })
 		o.update(func(r *ipc.Operation) { r.Summary = want.summary })
-		if err := s.d.state.record(o.snapshot(), &o.job); err != nil {
+		err := s.endAbandoned(p, slices.Collect(maps.Keys(want.request.Goals))...)
+		if err == nil {
+			err = s.d.state.record(o.snapshot(), &o.job)
+		}
+		if err != nil {
 			return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot " + want.summary + ": " + err.Error(), Hint: stateHint}
 		}
 		o.begun = true

@@ -52,7 +52,7 @@ func (d *Daemon) restore(ctx context.Context) bool {
 func (d *Daemon) restoreProject(ctx context.Context, name string) error {
 	j := job{Kind: "restore", Request: json.RawMessage("{}")}
 	_, _, plan, err := d.plan(ctx, name, j)
-	if err != nil || plan.Empty() {
+	if err != nil || len(starts(plan)) == 0 {
 		return err
 	}
 	_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), "restore", "restore "+name, j)
@@ -67,7 +67,7 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	starter := s.d.starter(p)
-	plan.Steps = slices.DeleteFunc(plan.Steps, func(s dockerops.Step) bool { return s.Kind != dockerops.StepStart })
+	plan.Steps = starts(plan)
 	progress := o.planned(describeSteps(plan))
 	o.begun = true
 	errs := make([]error, len(plan.Steps))
@@ -81,6 +81,11 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 	}
 	group.Wait()
 	return fmt.Sprintf("%d %s started", len(plan.Steps), plural(len(plan.Steps), "replica")), errors.Join(errs...)
+}
+
+// starts are the steps of a restore's plan that it carries out.
+func starts(plan *dockerops.Plan) []dockerops.Step {
+	return keep(plan.Steps, func(s dockerops.Step) bool { return s.Kind == dockerops.StepStart })
 }
 
 // restorePauses are between attempts to start a replica: right after a start of the
@@ -97,24 +102,34 @@ func startPatiently(ctx context.Context, starter starter, replica string) error 
 	return starter.Start(ctx, replica)
 }
 
-// restored wants every service whose replicas nobody ended or stopped to run with
-// what it has.
+// restored wants every service that nobody stopped to run with what it has, but for the
+// replicas that somebody ended.
 func restored(p *dockerops.Project, kept projectState) (intent, error) {
+	leaveEnded(p, kept)
 	goals := map[string]dockerops.Goal{}
 	for _, service := range p.Services {
 		count, wanted := kept.Desired[service.Name]
-		ended := slices.ContainsFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
 		if service.Units == nil { // of units those come back that are desired
 			count = len(service.Replicas)
 		} else if service.Settings.Max > 0 {
 			count = min(count, service.Settings.Max) // which may have been lowered since
 		}
-		stays := ended || kept.Stopped[service.Name] || count == 0 || count > ipc.MaxReplicas
+		stays := count == 0 || count > ipc.MaxReplicas
 		if (wanted || len(service.Settings.Balances) > 0) && !stays {
 			goals[service.Name] = dockerops.Goal{Count: count, Running: true}
 		}
 	}
 	return intent{request: dockerops.Request{Goals: goals}, summary: "restore " + p.Name}, nil
+}
+
+// leaveEnded takes out of the snapshot what stays as it is, so that it is not started as
+// a dependency of something else either.
+func leaveEnded(p *dockerops.Project, kept projectState) {
+	p.Services = slices.DeleteFunc(p.Services, func(s dockerops.Service) bool { return kept.Stopped[s.Name] })
+	for i := range p.Services {
+		service := &p.Services[i]
+		service.Replicas = slices.DeleteFunc(service.Replicas, func(r dockerops.Replica) bool { return slices.Contains(kept.Exited, r.ID) })
+	}
 }
 
 // epoch names the present life of the machine and of Docker.

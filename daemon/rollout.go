@@ -122,8 +122,8 @@ func (s *site) leftOver(ctx context.Context, r *rollout, err error) error {
 	if p, _, err := s.d.observe(context.WithoutCancel(ctx), s.name); err == nil {
 		r.Retired = r.Stopped(p)
 	}
-	r.Paused, r.Settled = true, r.Count
-	return errors.Join(&refusal, s.keepRollout(r))
+	r.Settled = r.Count
+	return errors.Join(&refusal, s.pauseRollout(r))
 }
 
 // ended tells what a rollout came to that is over.
@@ -181,6 +181,12 @@ func (s *site) keepRollout(r *rollout) error {
 	return s.d.state.update(s.name, func(k *projectState) { k.Rollouts[r.Service] = r.copy() })
 }
 
+// pauseRollout keeps that it holds.
+func (s *site) pauseRollout(r *rollout) error {
+	r.Paused = true
+	return s.d.state.happened(s.name, func(k *projectState) { k.Rollouts[r.Service] = r.copy() })
+}
+
 // copy separates a rollout that is worked on from what is kept.
 func (r *rollout) copy() *rollout {
 	own := *r
@@ -189,6 +195,9 @@ func (r *rollout) copy() *rollout {
 
 // applyRollout observes, plans and applies what is next of a rollout.
 func (s *site) applyRollout(ctx context.Context, o *operation, r *rollout) error {
+	if err := s.bringBack(ctx, o, r); err != nil {
+		return err
+	}
 	p, err := s.d.existing(context.WithoutCancel(ctx), s.name)
 	if err != nil {
 		return err
@@ -199,6 +208,11 @@ func (s *site) applyRollout(ctx context.Context, o *operation, r *rollout) error
 	}
 	if p.Service(r.Service) == nil && !r.Back {
 		return &ipc.Error{Code: ipc.CodeUnknownService, Message: fmt.Sprintf("all replicas of %s have been removed by somebody else", r.Service)}
+	}
+	if model := r.Model(p); model != "" && r.Spec == nil && !r.Back {
+		if p.Service(r.Service).Spec, err = s.d.engine.SpecOf(context.WithoutCancel(ctx), model); err != nil {
+			return err
+		}
 	}
 	plan := r.plan(p)
 	return s.d.engine.Apply(ctx, p, plan, s, compose, o.planned(describeSteps(plan)))
@@ -213,13 +227,16 @@ func (s *site) goBack(ctx context.Context, o *operation, r *rollout) error {
 	}
 	err := s.d.insist(o, true, func() error { return s.applyRollout(ctx, o, r) })
 	if err != nil {
-		r.Paused = true
-		return errors.Join(err, s.keepRollout(r))
+		return errors.Join(err, s.pauseRollout(r))
 	}
-	return s.d.state.update(s.name, func(k *projectState) {
+	err = s.d.state.happened(s.name, func(k *projectState) {
 		k.end(r)
 		k.Specs[r.Service] = r.From // another change may have kept that of the new ones
 	})
+	if err != nil { // there is nothing to try again: it is kept with the outcome
+		s.d.log.error(eventState, "Cannot keep that a rollout went back: "+err.Error()+".", o.fields())
+	}
+	return nil
 }
 
 // end notes that a rollout is over.
@@ -241,8 +258,8 @@ func (s *site) rolledOut(ctx context.Context, o *operation, r *rollout) (string,
 		return "", err
 	}
 	if r.Hold > 0 && r.Hold < r.Count {
-		r.Paused, r.Retired, r.Settled = true, r.Stopped(p), r.Hold
-		if err := s.keepRollout(r); err != nil {
+		r.Retired, r.Settled = r.Stopped(p), r.Hold
+		if err := s.pauseRollout(r); err != nil {
 			return "", &ipc.Error{Code: ipc.CodeState, Message: cannotKeep + err.Error()}
 		}
 		return fmt.Sprintf("%d of %d replicas of %s are new; it holds until tvsctl rollout continue %s, or tvsctl rollback %s",
@@ -253,7 +270,7 @@ func (s *site) rolledOut(ctx context.Context, o *operation, r *rollout) (string,
 		now = service.Spec
 	}
 	want := scaleTo(p, map[string]int{r.Service: r.Count})
-	err = s.d.state.update(s.name, func(k *projectState) {
+	err = s.d.state.happened(s.name, func(k *projectState) {
 		k.end(r)
 		if now != nil && !now.Same(r.From) {
 			k.Previous[r.Service] = r.From
@@ -280,10 +297,29 @@ func (s *site) rolledOut(ctx context.Context, o *operation, r *rollout) (string,
 // somebody else has removed is over.
 func (k projectState) heldBack(p *dockerops.Project, verb string, services ...string) error {
 	for _, name := range services {
-		if r := k.Rollouts[name]; r != nil && r.Paused && r.Begun(p) {
+		if r := k.Rollouts[name]; r != nil && r.Paused && !r.abandoned(p) {
 			return &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot %s %s: a rollout of it holds (operation %s)", verb, name, r.Operation),
 				Hint: fmt.Sprintf("tvsctl rollout continue %s, or tvsctl rollback %s", name, name)}
 		}
 	}
 	return nil
+}
+
+// abandoned reports whether it holds and somebody else has removed its new replicas. What
+// it has retired counts again; it can go on or back as long as nothing else changes the service.
+func (r *rollout) abandoned(p *dockerops.Project) bool { return r.Paused && !r.Begun(p) }
+
+// endAbandoned forgets the abandoned rollouts of services that are about to change: of the
+// replicas that they get next it could not be told that they are none of its new ones.
+func (s *site) endAbandoned(p *dockerops.Project, services ...string) error {
+	kept := s.d.state.project(s.name).Rollouts
+	over := keep(services, func(name string) bool { return kept[name] != nil && kept[name].abandoned(p) })
+	if len(over) == 0 {
+		return nil
+	}
+	return s.d.state.update(s.name, func(k *projectState) {
+		for _, name := range over {
+			k.end(kept[name])
+		}
+	})
 }

@@ -108,6 +108,18 @@ func TestRolloutResumesBeforeItsDecision(t *testing.T) {
 	s.expect(t, s.outcome(t), "", "webapp has 3 ready replicas of app:2", "4 5 6")
 }
 
+// What compose has created is what the others become, also when the clock has been set back since.
+func TestRolloutResumesAfterCompose(t *testing.T) {
+	s := cutOff(t, "rollout", func(_ *projectState, r *rollout) { r.Spec, r.Image, r.Creator = nil, "", dockerops.ByComposeFirst }, func(s *rollStack) {
+		s.leave(t, "1", "2", "3", "4")
+		s.Update("tvs-webapp-4", "update", func(c *enginetest.Container) { c.Created = c.Created.Add(-time.Hour) })
+	}).run(t)
+	s.expect(t, s.outcome(t), "", "webapp has 3 ready replicas of app:2", "4 5 6")
+	if c := s.Container("tvs-webapp-5"); c.Image != "app:2" {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestRolloutResumesToWhereItHolds(t *testing.T) {
 	s := cutOff(t, "rollout", func(_ *projectState, r *rollout) { r.Hold = 2 }, func(s *rollStack) { s.leave(t, "1 exited", "2", "3", "4", "5") }).run(t)
 	s.expect(t, s.outcome(t), "", "2 of 3 replicas of webapp are new; it holds until tvsctl rollout continue webapp, or tvsctl rollback webapp", "(1 exited) (2 exited) 3 4 5")

@@ -75,10 +75,11 @@ func (d *Daemon) observe(ctx context.Context, name string) (*dockerops.Project, 
 		}
 	}
 	for _, r := range kept.Rollouts {
-		if r.Paused {
-			p.Retire(r.Service, r.Retired)
-		} else {
+		switch {
+		case !r.Paused:
 			p.Retire(r.Service, r.Stopped(p))
+		case !r.abandoned(p):
+			p.Retire(r.Service, r.Retired)
 		}
 	}
 	if config.Nginx != nil {

@@ -77,6 +77,7 @@ type store struct {
 	// late are the outcomes that could not be written, by id. They are written with whatever
 	// is next: an operation without one is taken up again by the next life.
 	late  map[string]keptOperation
+	owed  map[string]bool // the projects of which that is so, by name
 	epoch string
 	boot  string // the life of the machine in which the units were last restored
 }
@@ -89,7 +90,7 @@ func openStore(dir string) *store {
 }
 
 func (s *store) open() {
-	s.projects, s.operations = map[string]projectState{}, nil
+	s.projects, s.operations, s.owed = map[string]projectState{}, nil, map[string]bool{}
 	if s.broken = s.load(s.dir); s.broken != nil {
 		s.broken = fmt.Errorf("cannot use the state in %s: %v", s.dir, s.broken)
 	}
@@ -228,14 +229,31 @@ func (s *store) declared() []string {
 func (s *store) update(name string, change func(*projectState)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	next, err := s.changed(name, change)
+	if err == nil {
+		s.projects[name] = next
+	}
+	return err
+}
+
+// happened is update for what is so already. Where it cannot be written it counts all the
+// same, and is on disk with whatever is next: the outcome of its operation, or later.
+func (s *store) happened(name string, change func(*projectState)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, err := s.changed(name, change)
+	if s.projects[name] = next; err != nil {
+		s.owed[name] = true
+	}
+	return err
+}
+
+// changed changes what is kept of a project on disk, and returns it. mu is held.
+func (s *store) changed(name string, change func(*projectState)) (projectState, error) {
 	s.mend()
 	next := s.projects[name].clone()
 	change(&next)
-	if err := fault.Do("state project", func() error { return s.put(projectsBucket, []byte(name), next) }); err != nil {
-		return err
-	}
-	s.projects[name] = next
-	return nil
+	return next, fault.Do("state project", func() error { return s.put(projectsBucket, []byte(name), next) })
 }
 
 // lastEpoch returns the epoch of the host that was last restored.
@@ -273,11 +291,15 @@ func (s *store) putHost(key []byte, value string) error {
 }
 
 func (s *store) put(bucket, key []byte, value any) error {
+	return s.write(func(tx *bolt.Tx) error { return putIn(tx, bucket, key, value) })
+}
+
+func putIn(tx *bolt.Tx, bucket, key []byte, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return s.write(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(key, text) })
+	return tx.Bucket(bucket).Put(key, text)
 }
 
 func (s *store) write(change func(*bolt.Tx) error) error {
@@ -290,11 +312,17 @@ func (s *store) write(change func(*bolt.Tx) error) error {
 				return err
 			}
 		}
+		for name := range s.owed {
+			if err := putIn(tx, projectsBucket, []byte(name), s.projects[name]); err != nil {
+				return err
+			}
+		}
 		return change(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("cannot write the state: %v", err)
 	}
 	clear(s.late)
+	clear(s.owed)
 	return nil
 }

@@ -42,6 +42,9 @@ func (d *Daemon) decideRollout(ctx context.Context, name string, j job) (*docker
 	case j.Kind == "continue":
 		r := held.copy()
 		r.Hold, r.Back, r.Failure, r.Summary = 0, false, nil, "continue to "+strings.TrimPrefix(held.Summary, "continue to ")
+		if held.abandoned(p) {
+			r.Settled = 0
+		}
 		return p, decision{rollout: r}, nil
 	case j.Kind == "rollback" && held != nil:
 		r := held.copy()

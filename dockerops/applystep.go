@@ -118,17 +118,27 @@ func (a *applier) viaCompose(ctx context.Context, s Step) error {
 	if service == nil {
 		return err
 	}
-	a.mu.Lock()
-	a.specs[s.Service] = service.Spec
-	a.mu.Unlock()
 	for _, r := range service.Replicas {
 		if !slices.ContainsFunc(slices.Concat(before.Replicas, before.Retired), func(old Replica) bool { return old.ID == r.ID }) {
 			a.balancer.Hold(r.ID)
 			a.made(r.Name, r.ID, Step{Kind: StepRemove, Service: s.Service, Number: r.Number, Replica: r.Name, Container: r.ID})
-			err = errors.Join(err, a.limitNew(ctx, s.Service, r))
+			err = errors.Join(err, a.clone(ctx, s.Service, r.ID), a.limitNew(ctx, s.Service, r))
 		}
 	}
 	return err
+}
+
+// clone lets what is created from now on be made from what a container is made from. Which
+// is the newest one, its time does not tell: the clock may have been set back.
+func (a *applier) clone(ctx context.Context, service, id string) error {
+	spec, err := a.engine.SpecOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.specs[service] = spec
+	return nil
 }
 
 func (a *applier) start(ctx context.Context, s Step) error {

@@ -388,3 +388,15 @@ func (e *Engine) Look(ctx context.Context, id string) (Replica, error) {
 	}
 	return readReplica(c), nil
 }
+
+// SpecOf returns what a container is made from.
+func (e *Engine) SpecOf(ctx context.Context, id string) (*Spec, error) {
+	if err := e.negotiate(ctx); err != nil {
+		return nil, explain(err)
+	}
+	c, err := e.api.ContainerInspect(ctx, id)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return newSpec(c), nil
+}

@@ -59,6 +59,40 @@ func (r Rollout) Stopped(p *Project) []string {
 	return ids
 }
 
+// Lost returns the replicas that have to be started, when all of them ended in the middle
+// of a rollout, so that as many run as did before: the new ones that ran, and of the old
+// ones as many as there may be beside them, those first that leave last. It returns none
+// where enough run. Which of the old ones it had stopped by then cannot be seen.
+func (r Rollout) Lost(p *Project) (lost []Replica) {
+	service := p.Service(r.Service)
+	if service == nil {
+		return nil
+	}
+	old, fresh := r.divide(service)
+	running, room := 0, r.Count+r.Surge-len(fresh)
+	for _, replica := range fresh {
+		if occupied(replica) {
+			running++
+		} else if replica.State == "exited" {
+			lost = append(lost, replica)
+		}
+	}
+	for _, replica := range old {
+		if occupied(replica) {
+			running, room = running+1, room-1
+		}
+	}
+	if running >= r.Count {
+		return nil
+	}
+	for _, replica := range slices.Backward(old) {
+		if room > 0 && r.Old[replica.ID] && startable(replica) {
+			lost, room = append(lost, replica), room-1
+		}
+	}
+	return lost
+}
+
 // Begun reports whether any of its new replicas is there.
 func (r Rollout) Begun(p *Project) bool {
 	service := p.Service(r.Service)
@@ -67,6 +101,17 @@ func (r Rollout) Begun(p *Project) bool {
 	}
 	_, fresh := r.divide(service)
 	return len(fresh) > 0
+}
+
+// Model returns the new replica that compose has created and of which the others are
+// clones, or "".
+func (r Rollout) Model(p *Project) string {
+	if service := p.Service(r.Service); service != nil && r.Creator == ByComposeFirst {
+		if _, fresh := r.divide(service); len(fresh) > 0 {
+			return fresh[0].ID
+		}
+	}
+	return ""
 }
 
 // Retire sets aside replaced replicas that do not run. They are kept only to be brought

@@ -278,3 +278,47 @@ func TestPlanRolloutAgain(t *testing.T) {
 		`},
 	})
 }
+
+// What ended in the middle of a rollout comes back as far as it ran before.
+func TestRolloutLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		surge    int
+		fresh    []int
+		replicas []string
+		want     string
+	}{
+		"all, with the first new one":               {1, []int{5}, []string{"1 exited", "2 exited", "3 exited", "4 exited", "5 exited"}, "5 4 3 2 1"},
+		"one that was only created is no help":      {1, []int{5}, []string{"1 exited", "2 exited", "3 exited", "4 exited", "5 created"}, "4 3 2 1"},
+		"those that leave last, up to the surge":    {1, []int{5, 6, 7}, []string{"1 exited", "2 exited", "3 exited", "4 exited", "5 exited", "6 exited", "7 exited"}, "5 6 7 4 3"},
+		"Docker has started some of them":           {1, []int{5, 6}, []string{"1 exited", "2 exited", "3", "4 exited", "5", "6"}, "4 2"},
+		"none that the rollout itself has stopped":  {1, []int{5}, []string{"1 exited", "2", "3", "4", "5"}, ""},
+		"one that is to leave stands for a new one": {1, []int{5}, []string{"1", "2", "3", "4", "5 exited"}, ""},
+		"before the first new one":                  {2, nil, []string{"1 exited", "2 exited"}, "2 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service("webapp", c.replicas...)
+			r := rolling(s, c.surge, c.fresh...)
+			for id := range r.Old {
+				r.Old[id] = true
+			}
+			p := project(entry, s)
+			p.Retire("webapp", r.Stopped(p))
+			var got []string
+			for _, replica := range r.Lost(p) {
+				got = append(got, fmt.Sprint(replica.Number))
+			}
+			if text := strings.Join(got, " "); text != c.want {
+				t.Errorf("got %q, want %q", text, c.want)
+			}
+		})
+	}
+	s := service("webapp", "1 exited", "2 exited")
+	r := rolling(s, 1)
+	r.Old["id-tvs-webapp-2"] = true
+	if lost := r.Lost(project(entry, s)); len(lost) != 1 || lost[0].Number != 2 {
+		t.Errorf("of those that did not run before: %+v", lost)
+	}
+	if lost := r.Lost(project(entry)); lost != nil {
+		t.Errorf("of a service that is gone: %+v", lost)
+	}
+}

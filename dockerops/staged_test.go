@@ -274,29 +274,31 @@ func TestStagedComposeBesideRetiredOnes(t *testing.T) {
 	}
 }
 
-// What compose creates first, the others are clones of.
+// What compose creates first, the others are clones of, also when the clock has been set back.
 func TestStagedClonesWhatComposeCreates(t *testing.T) {
-	r, rollout := rollRig(t, "0s")
-	rollout.Spec, rollout.Creator = nil, ByComposeFirst
-	r.SetImage("app:3", "sha256:3", nil)
-	composer := composerStub(func(service string, count int) error {
-		if service != "webapp" || count != 3 {
-			t.Errorf("create %s up to %d", service, count)
-		}
-		r.Add("webapp", 3, func(c *enginetest.Container) {
-			c.State, c.Image, c.ImageID, c.Created = "created", "app:3", "sha256:3", time.Now().Add(time.Hour)
-			c.Labels[labelConfigHash], c.Labels[labelSettle] = "hash-3", "0s"
+	for _, later := range []time.Duration{time.Hour, -time.Hour} {
+		r, rollout := rollRig(t, "0s")
+		rollout.Spec, rollout.Creator = nil, ByComposeFirst
+		r.SetImage("app:3", "sha256:3", nil)
+		composer := composerStub(func(service string, count int) error {
+			if service != "webapp" || count != 3 {
+				t.Errorf("create %s up to %d", service, count)
+			}
+			r.Add("webapp", 3, func(c *enginetest.Container) {
+				c.State, c.Image, c.ImageID, c.Created = "created", "app:3", "sha256:3", time.Now().Add(later)
+				c.Labels[labelConfigHash], c.Labels[labelSettle] = "hash-3", "0s"
+			})
+			return nil
 		})
-		return nil
-	})
-	if err := r.roll(t.Context(), t, rollout, false, composer); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "containers", r.Names(), "tvs-entry-1 running", "tvs-webapp-3 running", "tvs-webapp-4 running")
-	if c := r.Container("tvs-webapp-4"); c.Image != "app:3" || c.ImageID != "sha256:3" || c.Labels[labelConfigHash] != "hash-3" {
-		t.Errorf("%+v", c)
-	}
-	if !r.nginx.held["tvs-webapp-3"] || r.nginx.calls[0] != "hold new webapp above 2" || r.nginx.held["tvs-webapp-1"] {
-		t.Errorf("held %v, nginx %q", r.nginx.held, r.nginx.calls)
+		if err := r.roll(t.Context(), t, rollout, false, composer); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "containers", r.Names(), "tvs-entry-1 running", "tvs-webapp-3 running", "tvs-webapp-4 running")
+		if c := r.Container("tvs-webapp-4"); c.Image != "app:3" || c.ImageID != "sha256:3" || c.Labels[labelConfigHash] != "hash-3" {
+			t.Errorf("created %v later: %+v", later, c)
+		}
+		if !r.nginx.held["tvs-webapp-3"] || r.nginx.calls[0] != "hold new webapp above 2" || r.nginx.held["tvs-webapp-1"] {
+			t.Errorf("held %v, nginx %q", r.nginx.held, r.nginx.calls)
+		}
 	}
 }
