@@ -171,7 +171,7 @@ func (d *Daemon) refused(ctx context.Context, q policy.Request, decision policy.
 		g.denied = true
 		g.mu.Unlock()
 	}
-	d.log.notice(eventDenied, fmt.Sprintf("Denied %s: %s.", who.name(), text), f)
+	d.refusals.note(d.log, eventDenied, who, string(q.Verb), fmt.Sprintf("Denied %s: %s.", who.name(), text), f)
 	if decision.Retry > 0 {
 		return &ipc.Error{Code: ipc.CodeBusy, Message: text, Hint: fmt.Sprintf("try again in %v", decision.Retry.Round(time.Second))}
 	}

@@ -61,6 +61,7 @@ type Daemon struct {
 	settings atomic.Pointer[settings]
 	rules    atomic.Pointer[policy.Policy]
 	limiter  policy.Limiter
+	refusals refusals
 	names    names
 	life     context.Context // ends when the daemon stops
 
@@ -118,6 +119,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
 	defer d.units.Close()
+	defer func() { d.refusals.sum(d.log) }() // tests give it another log
 	d.life = life
 	d.activity = newActivity(d.idle())
 	go d.health.answer(life, d.passLocks)

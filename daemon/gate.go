@@ -20,6 +20,7 @@ type gate struct {
 	net.Listener
 	activity *activity
 	log      *logbook
+	refusals *refusals
 	health   *health
 	settings func() *settings // those in force now
 	handed   func()           // called when what was accepted has been handed on
@@ -31,7 +32,7 @@ type gate struct {
 }
 
 func newGate(listener net.Listener, d *Daemon) *gate {
-	return &gate{Listener: listener, activity: d.activity, log: d.log, health: d.health, settings: d.settings.Load,
+	return &gate{Listener: listener, activity: d.activity, log: d.log, refusals: &d.refusals, health: d.health, settings: d.settings.Load,
 		handed: func() {}, byUser: map[uint32]int{}}
 }
 
@@ -63,7 +64,7 @@ func (g *gate) Accept() (net.Conn, error) {
 		unix := accepted.(*net.UnixConn)
 		p, err := readPeer(unix)
 		if err != nil {
-			g.log.notice(eventRefused, "Refused a connection: "+err.Error(), nil)
+			g.refusals.note(g.log, eventRefused, peer{UID: overflowID}, "connect", "Refused a connection: "+err.Error(), nil)
 			g.refuse(unix, &ipc.Error{Code: ipc.CodeForbidden, Message: "cannot serve you: " + err.Error()})
 			continue
 		}

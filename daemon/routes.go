@@ -143,7 +143,7 @@ func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
 			f = audit
 		}
 		f["TVS_ERROR"] = string(refusal.Code)
-		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message), f)
+		d.refusals.note(d.log, eventRefused, p, string(refusal.Code), fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message), f)
 	}
 	send(w, refusal.Code.HTTPStatus(), ipc.ErrorReply{Error: refusal})
 }
