@@ -80,9 +80,9 @@ type Daemon struct {
 	sites    map[string]*site
 	again    map[string]chan struct{}
 	running  map[string]*operation
-	admitted int               // counts operations
-	reserved map[string]uint32 // operations that are about to run, and who asked for them
-	sessions int               // commands that run for a client
+	admitted int              // counts operations
+	reserved map[string]place // operations that are about to run
+	sessions int              // commands that run for a client
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
@@ -95,7 +95,7 @@ type Daemon struct {
 // started again and again.
 func New(config Config) *Daemon {
 	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
-		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]uint32{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), examining: make(chan struct{}, 1), born: time.Now()}
+		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]place{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), examining: make(chan struct{}, 1), born: time.Now()}
 	initial := d.defaults()
 	d.settings.Store(&initial)
 	// What is wrong with it is said, and kept for those who ask.
