@@ -103,8 +103,11 @@ func New(config Config) *Daemon {
 	_ = d.loadPolicy()
 	d.state.mended = func(unfinished []keptOperation) {
 		d.log.notice(eventState, "The state can be used again.", nil)
+		d.restoreRates()
 		d.resume(unfinished)
 	}
+	d.limiter.Spend = d.state.rates.add
+	d.restoreRates()
 	if err := d.state.usable(); err != nil {
 		d.log.error(eventState, "Changes are refused: "+err.Error(), nil)
 	}
