@@ -74,6 +74,8 @@ type Daemon struct {
 	statuses  flights
 	examining chan struct{} // holds a value while the host's nginx is examined
 	lookings  flights       // into containers
+	tests     flights       // of an nginx's configuration, by who asks for one
+	facts     flights       // of an nginx as its files are now
 	showing   sync.Mutex    // what runs, to systemd
 
 	mu       sync.Mutex
