@@ -63,6 +63,7 @@ type Daemon struct {
 	limiter  policy.Limiter
 	refusals refusals
 	names    names
+	lent     lent
 	life     context.Context // ends when the daemon stops
 
 	born      time.Time

@@ -21,6 +21,7 @@ type gate struct {
 	activity *activity
 	log      *logbook
 	refusals *refusals
+	lent     *lent
 	health   *health
 	settings func() *settings // those in force now
 	handed   func()           // called when what was accepted has been handed on
@@ -32,7 +33,7 @@ type gate struct {
 }
 
 func newGate(listener net.Listener, d *Daemon) *gate {
-	return &gate{Listener: listener, activity: d.activity, log: d.log, refusals: &d.refusals, health: d.health, settings: d.settings.Load,
+	return &gate{Listener: listener, activity: d.activity, log: d.log, refusals: &d.refusals, lent: &d.lent, health: d.health, settings: d.settings.Load,
 		handed: func() {}, byUser: map[uint32]int{}}
 }
 
@@ -63,6 +64,9 @@ func (g *gate) Accept() (net.Conn, error) {
 		g.open.Add(1)
 		unix := accepted.(*net.UnixConn)
 		p, err := readPeer(unix)
+		if err == nil {
+			err = g.lent.check(p.UID)
+		}
 		if err != nil {
 			g.refusals.note(g.log, eventRefused, peer{UID: overflowID}, "connect", "Refused a connection: "+err.Error(), nil)
 			g.refuse(unix, &ipc.Error{Code: ipc.CodeForbidden, Message: "cannot serve you: " + err.Error()})
@@ -88,7 +92,7 @@ func (g *gate) enter(p peer) *ipc.Error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.total >= int(most.MaxConnections):
+	case g.total >= butRoots(most.MaxConnections, p.UID):
 		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections are open", g.total), Hint: "try again"}
 	case g.byUser[p.UID] >= int(most.MaxConnectionsPerUser):
 		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections of yours are open", g.byUser[p.UID]), Hint: "end some and try again"}
