@@ -166,12 +166,8 @@ func (d *Daemon) refused(ctx context.Context, q policy.Request, decision policy.
 	if decision.Default {
 		f["TVS_RULE"] = "default" // that it is denied unless a rule allows it
 	}
-	if g, _ := ctx.Value(grantedKey{}).(*granted); g != nil {
-		g.mu.Lock()
-		g.denied = true
-		g.mu.Unlock()
-	}
-	d.log.notice(eventDenied, fmt.Sprintf("Denied %s: %s.", who.name(), text), f)
+	setRecorded(ctx)
+	d.refusals.note(d.log, eventDenied, who, string(q.Verb), fmt.Sprintf("Denied %s: %s.", who.name(), text), f)
 	if decision.Retry > 0 {
 		return &ipc.Error{Code: ipc.CodeBusy, Message: text, Hint: fmt.Sprintf("try again in %v", decision.Retry.Round(time.Second))}
 	}

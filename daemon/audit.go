@@ -44,7 +44,7 @@ func getAudit(d *Daemon, r *http.Request) (any, error) {
 		}
 	}
 	q.matches = []string{auditUnit, "TVS_DECISION=allow", "TVS_DECISION=deny", "+", auditUnit}
-	for _, event := range []logEvent{eventRequested, eventRefused, eventSucceeded, eventFailed, eventExecEnded} {
+	for _, event := range []logEvent{eventRequested, eventRefused, eventRefusals, eventSucceeded, eventFailed, eventExecEnded} {
 		q.matches = append(q.matches, "MESSAGE_ID="+string(event))
 	}
 	// Newest first: what was asked for comes after its outcome, and the last ones suffice.
@@ -107,7 +107,7 @@ func describeAudit(e, outcome journalEntry) ipc.AuditEntry {
 	if entry.Target == "" {
 		entry.Target = strings.TrimSuffix(e["TVS_PROJECT"]+"/"+e["TVS_SERVICE"], "/")
 	}
-	if logEvent(e["MESSAGE_ID"]) == eventRefused {
+	if event := logEvent(e["MESSAGE_ID"]); event == eventRefused || event == eventRefusals {
 		entry.Result = "refused"
 	}
 	if entry.Decision == "" { // of a daemon without a policy

@@ -33,7 +33,8 @@ func putDeclaration(d *Daemon, r *http.Request) (any, error) {
 		return nil, &ipc.Error{Code: ipc.CodeConflict, Message: fmt.Sprintf("cannot declare project %s: %s does already", name,
 			filepath.Join(d.config.ProjectDir, name+".toml")), Hint: "edit that file, or run tvsctl up without -f"}
 	}
-	files := dockerops.Files{Directory: request.Directory, Compose: request.Files, Env: request.EnvFiles, Profiles: request.Profiles}
+	files := dockerops.Files{Directory: request.Directory, Compose: request.Files, Env: request.EnvFiles, Profiles: request.Profiles,
+		Owner: dockerops.OwnerOf(request.Directory)}
 	if err := files.Untrusted(true); err != nil {
 		return nil, badRequest("cannot declare project %s: %v", name, err)
 	}

@@ -64,7 +64,9 @@ type Daemon struct {
 	settings atomic.Pointer[settings]
 	rules    atomic.Pointer[policy.Policy]
 	limiter  policy.Limiter
+	refusals refusals
 	names    names
+	lent     lent
 	life     context.Context // ends when the daemon stops
 
 	born      time.Time
@@ -76,15 +78,17 @@ type Daemon struct {
 	statuses  flights
 	examining chan struct{} // holds a value while the host's nginx is examined
 	lookings  flights       // into containers
+	tests     flights       // of an nginx's configuration, by who asks for one
+	facts     flights       // of an nginx as its files are now
 	showing   sync.Mutex    // what runs, to systemd
 
 	mu       sync.Mutex
 	sites    map[string]*site
 	again    map[string]chan struct{}
 	running  map[string]*operation
-	admitted int               // counts operations
-	reserved map[string]uint32 // operations that are about to run, and who asked for them
-	sessions int               // what clients follow, and commands that run for them
+	admitted int              // counts operations
+	reserved map[string]place // operations that are about to run
+	sessions int              // what clients follow, and commands that run for them
 	recent   []*operation
 	docker   error             // why the engine cannot be used, as the guard last saw it
 	misread  error             // what is wrong with the settings' file
@@ -97,7 +101,7 @@ type Daemon struct {
 // started again and again.
 func New(config Config) *Daemon {
 	d := &Daemon{config: config, engine: dockerops.Open(), state: openStore(config.StateDir), log: newLogbook(config.Log),
-		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]uint32{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), examining: make(chan struct{}, 1), born: time.Now()}
+		health: newHealth(), guarding: make(chan struct{}), sites: map[string]*site{}, again: map[string]chan struct{}{}, running: map[string]*operation{}, reserved: map[string]place{}, broken: map[string]string{}, began: make(chan struct{}, 1), stopping: make(chan struct{}), examining: make(chan struct{}, 1), born: time.Now()}
 	initial := d.defaults()
 	d.settings.Store(&initial)
 	// What is wrong with it is said, and kept for those who ask.
@@ -105,8 +109,11 @@ func New(config Config) *Daemon {
 	_ = d.loadPolicy()
 	d.state.mended = func(unfinished []keptOperation) {
 		d.log.notice(eventState, "The state can be used again.", nil)
+		d.restoreRates()
 		d.resume(unfinished)
 	}
+	d.limiter.Spend = d.state.rates.add
+	d.restoreRates()
 	if err := d.state.usable(); err != nil {
 		d.log.error(eventState, "Changes are refused: "+err.Error(), nil)
 	}
@@ -121,6 +128,7 @@ func (d *Daemon) Run(ctx context.Context, listener *net.UnixListener) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
 	defer d.units.Close()
+	defer func() { d.refusals.sum(d.log) }() // tests give it another log
 	d.life = life
 	d.activity = newActivity(d.idle())
 	go d.health.answer(life, d.passLocks)

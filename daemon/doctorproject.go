@@ -92,7 +92,7 @@ func (d *Daemon) examine(ctx context.Context, name string) (*patient, error) {
 	s.mu.Unlock()
 	var group sync.WaitGroup
 	for _, b := range x.nginx {
-		group.Go(func() { b.facts, b.err = b.control.Facts(ctx) })
+		group.Go(func() { b.facts, b.err = d.sharedFacts(ctx, name, b.balancer) })
 		group.Go(func() { b.readOnly = b.control.Writable(ctx) })
 	}
 	group.Wait()

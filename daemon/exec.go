@@ -71,6 +71,7 @@ func postExec(d *Daemon, r *http.Request) (any, error) {
 	maps.Copy(s.fields, fields{"TVS_SESSION": newID(), "TVS_SERVICE": request.Service, "TVS_REPLICA": replica.Name, "TVS_COMMAND": quoted(request.Command)})
 	// Before it runs: what cannot be written down does not happen unseen.
 	d.log.notice(eventExecBegun, fmt.Sprintf("%s runs %s.", who.name(), s.text), s.fields)
+	setRecorded(r.Context())
 	delete(s.fields, "TVS_DECISION") // that is told once
 	if s.command, err = d.engine.OpenSession(r.Context(), replica.ID, options); err != nil {
 		s.log(0, err)

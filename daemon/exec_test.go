@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,26 @@ func TestExecSession(t *testing.T) {
 		if journal := s.journal.String(); !strings.Contains(journal, want) {
 			t.Errorf("the journal is\n%s\nwithout %s", journal, want)
 		}
+	}
+}
+
+// A command that Docker does not begin is on record once, as one that was allowed and failed.
+func TestExecThatFailsIsRecordedOnce(t *testing.T) {
+	s := execOn(t)
+	s.Fail("exec tvs-webapp-1", 500, "no room")
+	entries, stop := s.d.log.follow()
+	if _, _, err := s.session(t, ipc.ExecRequest{Service: "webapp", Command: []string{"ls"}}, ""); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Fatal(err)
+	}
+	stop()
+	var told []string
+	for e := range entries {
+		if e.Fields["TVS_VERB"] == "exec" {
+			told = append(told, e.Kind+" "+e.Fields["TVS_DECISION"]+" "+e.Fields["TVS_ERROR"])
+		}
+	}
+	if !slices.Equal(told, []string{"exec allow ", "exec  internal"}) {
+		t.Errorf("%q", told)
 	}
 }
 

@@ -20,6 +20,8 @@ type gate struct {
 	net.Listener
 	activity *activity
 	log      *logbook
+	refusals *refusals
+	lent     *lent
 	health   *health
 	settings func() *settings // those in force now
 	handed   func()           // called when what was accepted has been handed on
@@ -34,7 +36,7 @@ type gate struct {
 }
 
 func newGate(listener net.Listener, d *Daemon) *gate {
-	return &gate{Listener: listener, activity: d.activity, log: d.log, health: d.health, settings: d.settings.Load,
+	return &gate{Listener: listener, activity: d.activity, log: d.log, refusals: &d.refusals, lent: &d.lent, health: d.health, settings: d.settings.Load,
 		handed: func() {}, byUser: map[uint32]int{}}
 }
 
@@ -65,8 +67,11 @@ func (g *gate) Accept() (net.Conn, error) {
 		g.open.Add(1)
 		unix := accepted.(*net.UnixConn)
 		p, err := readPeer(unix)
+		if err == nil {
+			err = g.lent.check(p.UID)
+		}
 		if err != nil {
-			g.log.notice(eventRefused, "Refused a connection: "+err.Error(), nil)
+			g.refusals.note(g.log, eventRefused, peer{UID: overflowID}, "connect", "Refused a connection: "+err.Error(), nil)
 			g.refuse(unix, &ipc.Error{Code: ipc.CodeForbidden, Message: "cannot serve you: " + err.Error()})
 			continue
 		}
@@ -96,7 +101,7 @@ func (g *gate) enter(p peer) *ipc.Error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.total >= int(most.MaxConnections):
+	case g.total >= butRoots(most.MaxConnections, p.UID):
 		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections are open", g.total), Hint: "try again"}
 	case g.byUser[p.UID] >= int(most.MaxConnectionsPerUser):
 		return &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot serve you: %d connections of yours are open", g.byUser[p.UID]), Hint: "end some and try again"}

@@ -19,7 +19,7 @@ type granted struct {
 	fields   fields
 	most     bounds
 	services []string // that it was decided for; none where it is about more than services
-	denied   bool     // which is in the journal already
+	recorded bool     // the journal has already what came of it
 }
 
 type grantedKey struct{}
@@ -40,14 +40,24 @@ func asked(ctx context.Context) (audit fields, most bounds, services []string) {
 	return maps.Clone(g.fields), maps.Clone(g.most), slices.Clone(g.services)
 }
 
-func denied(ctx context.Context) bool {
+// setRecorded notes that the journal tells what comes of the request: an error that it is
+// answered with is then no further entry.
+func setRecorded(ctx context.Context) {
+	if g, _ := ctx.Value(grantedKey{}).(*granted); g != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.recorded = true
+	}
+}
+
+func recorded(ctx context.Context) bool {
 	g, _ := ctx.Value(grantedKey{}).(*granted)
 	if g == nil {
 		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.denied
+	return g.recorded
 }
 
 // grant notes that requests are allowed. What changes something is told in the journal

@@ -96,11 +96,11 @@ func (o *keptOperation) put(bucket *bolt.Bucket) error {
 	return bucket.Put(o.key, text)
 }
 
-// catchUp writes what could not be written before.
+// catchUp writes what could not be written before, and what was spent since.
 func (s *store) catchUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.late)+len(s.owed) > 0 {
+	if len(s.late)+len(s.owed) > 0 || s.rates.any() {
 		// It is tried again with the next change, or the next time.
 		_ = fault.Do("state late", func() error { return s.write(func(*bolt.Tx) error { return nil }) })
 	}

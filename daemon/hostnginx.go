@@ -34,12 +34,26 @@ func (u unit) MainPID(ctx context.Context) (int, error) {
 // Examine lets the examiner run. One at a time: a second would end the first, and both
 // write the same file.
 func (u unit) Examine(ctx context.Context) (accepted bool, output string, err error) {
+	err = u.d.examineAlone(ctx, func() error {
+		accepted, output, err = u.examine(ctx)
+		return err
+	})
+	return accepted, output, err
+}
+
+// examineAlone examines when nobody else does, in the order of coming. It must not be held
+// up by many who only look: those go through sharedTest and sharedFacts.
+func (d *Daemon) examineAlone(ctx context.Context, examine func() error) error {
 	select {
-	case u.d.examining <- struct{}{}:
-		defer func() { <-u.d.examining }()
+	case d.examining <- struct{}{}:
+		defer func() { <-d.examining }()
+		return examine()
 	case <-ctx.Done():
-		return false, "", ctx.Err()
+		return ctx.Err()
 	}
+}
+
+func (u unit) examine(ctx context.Context) (accepted bool, output string, err error) {
 	status, err := u.d.units.Run(ctx, examinerUnit)
 	if err != nil {
 		return false, "", fmt.Errorf("cannot test the configuration of %s: %w", u.name, err)

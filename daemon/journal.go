@@ -38,6 +38,7 @@ const (
 	eventConfigured logEvent = "549d23618233427ca9f702da7229d79c"
 	eventSettings   logEvent = "075b129efdb7458ba2cdb03aa66cd582"
 	eventReloaded   logEvent = "af2a8293e78647b08a2751fb6aba4bbb"
+	eventRefusals   logEvent = "b9e0e8c6d1b4448c9e7fa5e88200d969"
 	eventDenied     logEvent = "65f0167c830c4ff5baf2661cfeb552f9"
 	eventAllowed    logEvent = "faed2c3c14d84cea9e614f1ecdea7599"
 	eventPolicy     logEvent = "cdb892ea562741f78c08819adcd7e315"
@@ -55,7 +56,7 @@ var kindOf = map[logEvent]string{
 	eventRequested: "operation", eventSucceeded: "operation", eventFailed: "operation", eventResumed: "operation",
 	eventRestore: "operation", eventStep: "step", eventUpstream: "upstream", eventReplica: "replica", eventNginx: "nginx",
 	eventDrift: "drift", eventDocker: "docker", eventState: "state", eventDeclared: "project", eventConfigured: "project",
-	eventRefused: "refused", eventDenied: "refused", eventAllowed: "allowed",
+	eventRefused: "refused", eventRefusals: "refused", eventDenied: "refused", eventAllowed: "allowed",
 	eventExecBegun: "exec", eventExecEnded: "exec",
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/nginx"
 )
 
 func getNginx(d *Daemon, r *http.Request) (any, error) {
@@ -32,13 +33,40 @@ func postNginxTest(d *Daemon, r *http.Request) (any, error) {
 	}
 	results := []ipc.NginxTest{}
 	for _, b := range running {
-		ok, output, err := b.control.Test(r.Context())
+		result, err := d.sharedTest(r.Context(), b)
 		if err != nil {
 			return nil, err
 		}
-		results = append(results, ipc.NginxTest{Name: b.name, OK: ok, Output: output})
+		results = append(results, result)
 	}
 	return results, nil
+}
+
+// sharedTest tests the configuration of an nginx for all who ask meanwhile: to ask costs
+// nothing, and each test would hold up the publications that it goes before.
+func (d *Daemon) sharedTest(ctx context.Context, b *balancer) (ipc.NginxTest, error) {
+	return shared(ctx, &d.tests, b.name, func(ctx context.Context) (ipc.NginxTest, error) {
+		ok, output, err := b.control.Test(ctx)
+		return ipc.NginxTest{Name: b.name, OK: ok, Output: output}, err
+	})
+}
+
+// sharedFacts is the same for what an nginx has of a project. Nothing in it is to be written
+// to.
+func (d *Daemon) sharedFacts(ctx context.Context, project string, b *balancer) (nginx.Facts, error) {
+	return shared(ctx, &d.facts, project+" "+b.name, b.control.Facts)
+}
+
+func shared[T any](ctx context.Context, f *flights, question string, ask func(context.Context) (T, error)) (T, error) {
+	reply, err := f.ask(ctx, question, func(ctx context.Context) (any, error) { return ask(ctx) })
+	if err != nil {
+		var none T
+		if ctx.Err() != nil {
+			err = ctx.Err() // it is not Docker that did not answer
+		}
+		return none, err
+	}
+	return reply.(T), nil
 }
 
 func postNginxReload(d *Daemon, r *http.Request) (any, error) {

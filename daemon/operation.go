@@ -40,9 +40,6 @@ type operation struct {
 	begun bool
 }
 
-// maxQueued bounds how many operations of one project run or wait for their turn.
-const maxQueued = 32
-
 // maxEvents bounds what is kept of a talkative child for those who follow late.
 const maxEvents = 5000
 
@@ -266,10 +263,6 @@ func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j jo
 	record := newRecord(s.name, verb, summary, who)
 	record.Services = services
 	o := newOperation(d.log, record, j)
-	if n := len(d.runningIn(s.name)); n >= maxQueued {
-		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of project %s wait already", summary, n, s.name),
-			Hint: "see tvsctl ops"}
-	}
 	release, err := d.reserve(o, who)
 	if err != nil {
 		return ipc.Operation{}, err

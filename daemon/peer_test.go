@@ -50,6 +50,37 @@ func TestReadPeer(t *testing.T) {
 	}
 }
 
+// connectAs lets somebody else connect, until the connection ends.
+func connectAs(t *testing.T, listener net.Listener, who syscall.Credential) (child *exec.Cmd) {
+	t.Helper()
+	path := listener.Addr().String()
+	// The child may come from a build directory that only root can enter.
+	program := filepath.Join(filepath.Dir(path), "child")
+	if err := os.Link(os.Args[0], program); err != nil {
+		copied, err := os.ReadFile(os.Args[0])
+		if err == nil {
+			err = os.WriteFile(program, copied, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{path, filepath.Dir(path)} {
+		if err := os.Chmod(name, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	child = exec.Command(program)
+	child.Env = append(os.Environ(), "TVS_CONNECT_TO="+path, "GORACE=atexit_sleep_ms=0")
+	child.SysProcAttr = &syscall.SysProcAttr{Credential: &who}
+	child.Stderr = os.Stderr
+	child.Dir = "/"
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return child
+}
+
 func TestReadPeerOfOthers(t *testing.T) {
 	many := make([]uint32, 100) // more than the first call has room for
 	for i := range many {
@@ -79,31 +110,7 @@ func TestReadPeerOfOthers(t *testing.T) {
 	}
 	for _, c := range others {
 		listener := listenUnix(t)
-		path := listener.Addr().String()
-		// The child may come from a build directory that only root can enter.
-		program := filepath.Join(filepath.Dir(path), "child")
-		if err := os.Link(os.Args[0], program); err != nil {
-			copied, err := os.ReadFile(os.Args[0])
-			if err == nil {
-				err = os.WriteFile(program, copied, 0o755)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, name := range []string{path, filepath.Dir(path)} {
-			if err := os.Chmod(name, 0o777); err != nil {
-				t.Fatal(err)
-			}
-		}
-		child := exec.Command(program)
-		child.Env = append(os.Environ(), "TVS_CONNECT_TO="+path, "GORACE=atexit_sleep_ms=0")
-		child.SysProcAttr = &syscall.SysProcAttr{Credential: &c.credential}
-		child.Stderr = os.Stderr
-		child.Dir = "/"
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
+		child := connectAs(t, listener, c.credential)
 		conn, err := listener.AcceptUnix()
 		if err != nil {
 			t.Fatal(err)

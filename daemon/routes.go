@@ -137,13 +137,13 @@ func (d *Daemon) fail(w http.ResponseWriter, r *http.Request, err error) {
 	said := *describeError(err) // which others may hold
 	said.Message = printable(said.Message)
 	refusal := &said
-	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet && !denied(r.Context()) {
+	if p, ok := peerOf(r.Context()); ok && r.Method != http.MethodGet && !recorded(r.Context()) {
 		f := fields{"TVS_UID": strconv.FormatUint(uint64(p.UID), 10), "TVS_USER": p.name()}
 		if audit, _, _ := asked(r.Context()); audit != nil {
 			f = audit
 		}
 		f["TVS_ERROR"] = string(refusal.Code)
-		d.log.notice(eventRefused, fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message), f)
+		d.refusals.note(d.log, eventRefused, p, string(refusal.Code), fmt.Sprintf("Refused %s %q by %s: %s.", r.Method, r.URL.Path, p.name(), refusal.Message), f)
 	}
 	send(w, refusal.Code.HTTPStatus(), ipc.ErrorReply{Error: refusal})
 }

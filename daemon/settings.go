@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"tvsctl/ipc"
 	"tvsctl/systemd"
 )
 
@@ -156,34 +154,3 @@ func (d *Daemon) defaults() settings {
 
 // idle is how long the daemon stays without anything to do; 0: for ever.
 func (d *Daemon) idle() time.Duration { return time.Duration(d.settings.Load().Idle) }
-
-// reserve makes room for an operation until release, by when it is admitted or was
-// refused. The daemon's own are always let in.
-func (d *Daemon) reserve(o *operation, who peer) (release func(), refused error) {
-	id, bounds := o.record.ID, d.settings.Load()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := maps.Clone(d.reserved)
-	for id, o := range d.running {
-		all[id] = o.record.UID
-	}
-	own := 0
-	for _, uid := range all {
-		if uid == who.UID {
-			own++
-		}
-	}
-	switch {
-	case who.itself:
-	case len(all) >= int(bounds.MaxOperations):
-		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations run or wait already", o.record.Summary, len(all)), Hint: "see tvsctl ops"}
-	case own >= int(bounds.MaxOperationsPerUser) && who.UID != 0:
-		return nil, &ipc.Error{Code: ipc.CodeBusy, Message: fmt.Sprintf("cannot %s: %d operations of %s run or wait already", o.record.Summary, own, who.name()), Hint: "see tvsctl ops"}
-	}
-	d.reserved[id] = who.UID
-	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.reserved, id)
-	}, nil
-}

@@ -70,7 +70,7 @@ func TestReadSettings(t *testing.T) {
 
 // The bound on operations counts those that run and those that are about to, each once.
 func TestMaxOperations(t *testing.T) {
-	d := &Daemon{running: map[string]*operation{}, reserved: map[string]uint32{}}
+	d := &Daemon{running: map[string]*operation{}, reserved: map[string]place{}}
 	d.settings.Store(&settings{MaxOperations: 2, MaxOperationsPerUser: 2})
 	enter := func(id string, who peer) (func(), error) {
 		return d.reserve(newOperation(nil, ipc.Operation{ID: id, Summary: "scale webapp"}, job{}), who)

@@ -18,6 +18,7 @@ import (
 	"tvsctl/dockerops"
 	"tvsctl/fault"
 	"tvsctl/nginx"
+	"tvsctl/policy"
 )
 
 // projectState is what is kept of a project.
@@ -79,7 +80,10 @@ type store struct {
 	late  map[string]keptOperation
 	owed  map[string]bool // the projects of which that is so, by name
 	epoch string
-	boot  string // the life of the machine in which the units were last restored
+	boot  string         // the life of the machine in which the units were last restored
+	spent []policy.Spent // of the rates, by the earlier lives
+
+	rates owedRates
 }
 
 // openStore opens the state in a directory, which it makes.
@@ -160,6 +164,9 @@ func (s *store) load(dir string) (err error) {
 // read takes over what is on disk.
 func (s *store) read(tx *bolt.Tx) error {
 	s.epoch, s.boot = string(tx.Bucket(hostBucket).Get(epochKey)), string(tx.Bucket(hostBucket).Get(bootKey))
+	if err := s.readRates(tx); err != nil {
+		return err
+	}
 	err := tx.Bucket(projectsBucket).ForEach(func(name, value []byte) error {
 		var p projectState
 		if err := json.Unmarshal(value, &p); err != nil {
@@ -306,7 +313,11 @@ func (s *store) write(change func(*bolt.Tx) error) error {
 	if s.broken != nil {
 		return s.broken
 	}
+	spent := s.rates.take()
 	err := s.db.Update(func(tx *bolt.Tx) error {
+		if err := putRates(tx, spent); err != nil {
+			return err
+		}
 		for _, o := range s.late {
 			if err := o.put(tx.Bucket(operationsBucket)); err != nil {
 				return err
@@ -320,6 +331,7 @@ func (s *store) write(change func(*bolt.Tx) error) error {
 		return change(tx)
 	})
 	if err != nil {
+		s.rates.giveBack(spent)
 		return fmt.Errorf("cannot write the state: %v", err)
 	}
 	clear(s.late)

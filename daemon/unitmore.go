@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -103,7 +104,11 @@ func postUnitIsolate(d *Daemon, r *http.Request) (any, error) {
 	if err := read(r, &request); err != nil {
 		return nil, err
 	}
-	unit, err := d.unitOf(r, "isolate")
+	allow := d.allowUnit
+	if request.DryRun {
+		allow = d.allowUnitDryRun
+	}
+	unit, err := d.unitAs(r, "isolate", allow)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +117,20 @@ func postUnitIsolate(d *Daemon, r *http.Request) (any, error) {
 			Hint: "targets such as multi-user.target do"}
 	}
 	if request.DryRun {
-		stop, err := d.units.Isolation(r.Context(), unit.ID)
-		return ipc.UnitIsolation{Name: unit.ID, Stop: append([]string{}, stop...)}, err
+		return d.isolation(r.Context(), unit.ID)
 	}
 	return d.launchUnit(r.Context(), "isolate", unit.ID, unitJob{Job: systemd.Job{Verb: "isolate", Before: unit.Mark(), NoBlock: request.NoBlock}})
+}
+
+// isolation is the dry run of isolate. It names units of which the caller may see nothing
+// else, so it is on record like what an admin looks at.
+func (d *Daemon) isolation(ctx context.Context, unit string) (any, error) {
+	stop, err := d.units.Isolation(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	who, _ := peerOf(ctx)
+	audit, _, _ := asked(ctx)
+	d.log.notice(eventAllowed, fmt.Sprintf("Allowed %s to see what isolate %s would stop, by rule %s.", who.name(), unit, audit["TVS_RULE"]), audit)
+	return ipc.UnitIsolation{Name: unit, Stop: append([]string{}, stop...)}, nil
 }

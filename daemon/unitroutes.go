@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -19,6 +20,11 @@ const maxUnitLines = 1000
 // unitOf returns the unit that the request is about, if whoever made it may do this
 // with it.
 func (d *Daemon) unitOf(r *http.Request, verb string) (*systemd.Unit, error) {
+	return d.unitAs(r, verb, d.allowUnit)
+}
+
+// unitAs is unitOf with another way to decide than allowUnit.
+func (d *Daemon) unitAs(r *http.Request, verb string, allow func(ctx context.Context, verb policy.Verb, id string) error) (*systemd.Unit, error) {
 	name, err := systemd.UnitName(r.PathValue("unit"))
 	if err != nil {
 		return nil, err
@@ -30,7 +36,7 @@ func (d *Daemon) unitOf(r *http.Request, verb string) (*systemd.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.allowUnit(r.Context(), policy.Verb(verb), unit.ID); err != nil {
+	if err := allow(r.Context(), policy.Verb(verb), unit.ID); err != nil {
 		return nil, err
 	}
 	if unit.Missing() {

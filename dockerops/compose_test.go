@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -316,13 +317,69 @@ func TestUntrustedOwner(t *testing.T) {
 			t.Errorf("undeclared: %v", err)
 		}
 	}
+	f.Owner = OwnerOf(dir)
 	if err := f.Untrusted(true); err != nil {
 		t.Errorf("declared, all of the directory's owner: %v", err)
 	}
 	if err := os.Chown(f.Compose[0], somebody+1, -1); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Untrusted(true); err == nil || !strings.Contains(err.Error(), f.Compose[0]+" belongs to neither root nor the owner") {
+	if err := f.Untrusted(true); err == nil || !strings.Contains(err.Error(), f.Compose[0]+" belongs to neither root nor uid 12345, who owned") {
 		t.Errorf("declared, a file of another: %v", err)
+	}
+}
+
+// Who owns the files is who owned the directory when root declared it: in a sticky directory
+// its owner can move it away, and somebody else make another of that name.
+func TestUntrustedSuccessor(t *testing.T) {
+	if os.Getuid() != 0 {
+		return // only root can give files away
+	}
+	root, err := user.LookupId("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bob, mallory = 12345, 12346
+	for _, c := range []struct {
+		name  string
+		above os.FileMode // of the directory above
+		owner uint32      // of the directory when it was declared
+		known bool        // the declaration says so
+		now   int
+		says  string // "": trusted
+	}{
+		{"bob's, as it was", os.ModeSticky | 0o777, bob, true, bob, ""},
+		{"bob's, now mallory's", os.ModeSticky | 0o777, bob, true, mallory, "stack belongs to neither root nor uid 12345, who owned"},
+		{"bob's, now root's", os.ModeSticky | 0o777, bob, true, 0, ""},
+		{"root's, now mallory's", os.ModeSticky | 0o777, 0, true, mallory, "stack belongs to neither root nor uid 0, who owned"},
+		{"not known whose", os.ModeSticky | 0o777, bob, false, bob, "shared: in it anybody can make what its owner moves away (mode 1777); move the project"},
+		{"not known whose, of a group", os.ModeSticky | 0o775, bob, false, bob, "shared: in it anybody"},
+		{"not known whose, now root's", os.ModeSticky | 0o777, bob, false, 0, ""},
+		{"not known whose, where nobody moves", os.ModeSticky | 0o755, bob, false, bob, ""},
+		{"not known whose, plain", 0o755, bob, false, bob, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			// Not in /tmp, which is sticky itself.
+			top, err := os.MkdirTemp(root.HomeDir, "tvs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(top) })
+			dir := top + "/shared/stack"
+			f := Files{Directory: dir, Compose: []string{dir + "/compose.yaml"}}
+			if err := errors.Join(os.Chmod(top, 0o755), os.Mkdir(top+"/shared", 0o755), os.Chmod(top+"/shared", c.above), os.Mkdir(dir, 0o755), os.Chown(dir, int(c.owner), -1)); err != nil {
+				t.Fatal(err)
+			}
+			if c.known {
+				f.Owner = OwnerOf(dir)
+			}
+			if err := errors.Join(os.WriteFile(f.Compose[0], nil, 0o644), os.Chown(f.Compose[0], c.now, -1), os.Chown(dir, c.now, -1)); err != nil {
+				t.Fatal(err)
+			}
+			err = f.Untrusted(true)
+			if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
 	}
 }

@@ -13,7 +13,8 @@ import (
 
 // Untrusted returns why the compose files must not be run, or nil: whoever can
 // write them, or rename a directory above them, owns the host. They may be written
-// by root, and where root has declared the project, by the owner of its directory.
+// by root, and where root has declared the project, by the owner that its directory had then.
+// Where that is not known it is the present one, if nobody else can have become it.
 func (f Files) Untrusted(declared bool) error {
 	if !filepath.IsAbs(f.Directory) {
 		return fmt.Errorf("the project directory %q is not an absolute path", f.Directory)
@@ -29,8 +30,12 @@ func (f Files) Untrusted(declared bool) error {
 		return errors.New("no compose file is named")
 	}
 	var owners trust.Owners
-	if declared {
-		owners = trust.Owners{info.Sys().(*syscall.Stat_t).Uid}
+	now := info.Sys().(*syscall.Stat_t).Uid
+	switch {
+	case declared && f.Owner != nil:
+		owners = trust.Owners{*f.Owner}
+	case declared:
+		owners = trust.Owners{now}
 	}
 	paths := append(append([]string{f.Directory}, f.Compose...), f.Env...)
 	// Compose reads that one without being told.
@@ -41,6 +46,8 @@ func (f Files) Untrusted(declared bool) error {
 		var flaw *trust.Error
 		var denied *fs.PathError
 		switch err := owners.Check(path); {
+		case errors.As(err, &flaw) && flaw.Foreign && declared && f.Owner != nil:
+			return fmt.Errorf("%s belongs to neither root nor uid %d, who owned the project's directory when it was declared; to declare it anew: tvsctl up -f", flaw.Path, *f.Owner)
 		case errors.As(err, &flaw) && flaw.Foreign && declared:
 			return fmt.Errorf("%s belongs to neither root nor the owner of the project's directory", flaw.Path)
 		case errors.As(err, &flaw) && flaw.Foreign:
@@ -51,7 +58,23 @@ func (f Files) Untrusted(declared bool) error {
 			return err
 		}
 	}
+	// Nobody else becomes root, or whom the daemon runs as.
+	if declared && f.Owner == nil && now != 0 && now != uint32(os.Geteuid()) {
+		if err := owners.CheckPlace(f.Directory); err != nil {
+			return fmt.Errorf("%w; move the project, or declare it with tvsctl up -f: that keeps whose it is", err)
+		}
+	}
 	return f.Unreadable()
+}
+
+// OwnerOf returns the uid of a directory; nil where there is none to be seen.
+func OwnerOf(dir string) *uint32 {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil
+	}
+	uid := info.Sys().(*syscall.Stat_t).Uid
+	return &uid
 }
 
 // maxComposeFile bounds what is read of a compose or environment file, in bytes.

@@ -32,6 +32,9 @@ type Files struct {
 	Compose   []string `json:"files" toml:"files"`
 	Env       []string `json:"env_files,omitempty" toml:"env_files"`
 	Profiles  []string `json:"profiles,omitempty" toml:"profiles"`
+	// Owner is the uid that the directory had when tvsctl up -f declared the project; nil
+	// where that is not known: of a file of root's, or of a state from before it was kept.
+	Owner *uint32 `json:"owner,omitempty" toml:"-"`
 }
 
 // Service is one service of a project.

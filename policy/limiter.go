@@ -9,6 +9,10 @@ import (
 // rate's time holds more changes of one user than the rule says. The zero Limiter is
 // ready; it may be used by several goroutines.
 type Limiter struct {
+	// Spend, if it is set before the first use, is told what an account has spent when that
+	// changes. It must not block, nor use the Limiter.
+	Spend func(Spent)
+
 	mu    sync.Mutex
 	spent map[account][]time.Time // when, oldest first; at most the rule's count
 }
@@ -71,6 +75,7 @@ func (l *Limiter) spend(a account, rate Rate, now time.Time) {
 		times = times[:copy(times, times[len(times)-rate.Count+1:])]
 	}
 	l.spent[a] = append(times, now)
+	l.tell(a)
 }
 
 // forget drops the accounts whose last change no rate can still count.

@@ -139,6 +139,8 @@ func namespaces(t *testing.T, m *machine) {
 		{"a namespace without ids", "setpriv --reuid 65534 --regid 65534 --clear-groups unshare -U " + curl + "projects", "overflow id 65534"},
 		{"nobody", "setpriv --reuid 65534 --regid $(getent group tvs | cut -d: -f3) --clear-groups " + curl + "projects", "overflow id 65534"},
 		{"the overflow group", "setpriv --reuid ana --regid 65534 --groups $(getent group tvs | cut -d: -f3) " + curl + "projects", "overflow id 65534"},
+		// As from a namespace that newuidmap(1) gave these uids.
+		{"a uid that is lent", "echo ana:5000:10 >>/etc/subuid; setpriv --reuid 5004 --regid $(getent group tvs | cut -d: -f3) --clear-groups " + curl + "projects", "lends to ana"},
 		{"mapped to root", "runuser -u bob -- unshare -Ur " + curl + "whoami", `"user":"bob"`},
 		{"mapped to root, changing", "runuser -u bob -- unshare -Ur " + curl + "projects/foreignshop", "403"},
 		{"without a mapping", "runuser -u bob -- unshare -U " + curl + "whoami", `"user":"bob"`},

@@ -43,7 +43,7 @@ var elsewhere = map[string]string{
 	"nginx.Host.restore":         "Publish labels it",
 	"nginx.replaceFile":          "Publish and restore label it",
 	"daemon.unit.Reload":         "package nginx labels it",
-	"daemon.unit.Examine":        "the unit only looks",
+	"daemon.unit.examine":        "the unit only looks",
 	"daemon.Daemon.look":         "the unit only looks",
 	"daemon.store.put":           "update labels it",
 	"daemon.store.putHost":       "keepEpoch and keepBoot label it",

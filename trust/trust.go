@@ -60,7 +60,18 @@ func (o Owners) ReadDir(path string) ([]string, error) {
 
 // Check returns why what the path leads to cannot be trusted, or nil.
 func (o Owners) Check(path string) error {
-	f, err := o.find(path)
+	return o.check(path, false)
+}
+
+// CheckPlace is Check, and returns why somebody else could make what the path leads to anew,
+// with other owners to be trusted for it: what lies in a sticky directory its owner can move
+// away, and then the name is anybody's.
+func (o Owners) CheckPlace(path string) error {
+	return o.check(path, true)
+}
+
+func (o Owners) check(path string, place bool) error {
+	f, err := o.find(path, place)
 	if err != nil {
 		return err
 	}
@@ -69,7 +80,7 @@ func (o Owners) Check(path string) error {
 
 // open opens for reading what the path leads to, if it is of that type.
 func (o Owners) open(path string, want fs.FileMode) (*os.File, error) {
-	found, err := o.find(path)
+	found, err := o.find(path, false)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +102,8 @@ const maxLinks = 40 // as the kernel's
 
 // find follows the path one name at a time from the root, holding each directory open:
 // what has been looked at is what is found, whatever is renamed meanwhile. The file can
-// be looked at, not read (O_PATH).
-func (o Owners) find(path string) (found *os.File, err error) {
+// be looked at, not read (O_PATH). For the place see CheckPlace.
+func (o Owners) find(path string, place bool) (found *os.File, err error) {
 	if !filepath.IsAbs(path) {
 		return nil, &Error{Path: path, Problem: "it is not an absolute path"}
 	}
@@ -114,7 +125,7 @@ func (o Owners) find(path string) (found *os.File, err error) {
 		if err != nil {
 			return nil, err
 		}
-		target, err := o.look(next, len(names) == 1)
+		target, err := o.look(next, len(names) == 1, place)
 		if err != nil {
 			next.Close()
 			return nil, err
@@ -141,7 +152,7 @@ func (o Owners) find(path string) (found *os.File, err error) {
 }
 
 // look returns where a link leads, "" for what is none.
-func (o Owners) look(f *os.File, last bool) (target string, err error) {
+func (o Owners) look(f *os.File, last, place bool) (target string, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return "", err
@@ -153,6 +164,8 @@ func (o Owners) look(f *os.File, last bool) (target string, err error) {
 	switch {
 	case mode&fs.ModeSymlink != 0:
 		return readlink(f) // its mode says nothing; where it leads is looked at next
+	case !last && place && mode&fs.ModeSticky != 0 && mode.Perm()&0o022 != 0:
+		return "", &Error{Path: path, Problem: fmt.Sprintf("in it anybody can make what its owner moves away (mode 1%03o)", mode.Perm())}
 	case !last && mode&fs.ModeSticky != 0:
 		return "", nil // nobody can rename or replace there what is another's
 	case mode.Perm()&0o022 != 0:

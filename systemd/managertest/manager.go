@@ -159,9 +159,11 @@ func (m *Manager) answer(member string, at dbus.ObjectPath, args []any) ([]any, 
 		return nil, nil
 	case "GetAll":
 		return []any{m.load(unitName(at))}, nil
-	case "ListUnitsByPatterns":
-		list := []listed{}
-		patterns, _ := args[1].([]string)
+	case "ListUnits", "ListUnitsByPatterns":
+		list, patterns := []listed{}, []string(nil)
+		if len(args) > 1 {
+			patterns, _ = args[1].([]string)
+		}
 		for _, name := range slices.Sorted(maps.Keys(m.units)) {
 			matches := func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok }
 			if u := m.units[name]; len(patterns) == 0 || slices.ContainsFunc(patterns, matches) {
