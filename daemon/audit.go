@@ -12,9 +12,12 @@ import (
 	"tvsctl/ipc"
 )
 
+// ownUnit is the daemon's own.
+const ownUnit = "tvsctld.service"
+
 // auditUnit is whose entries are the audit. The journal itself notes of which unit an
 // entry comes: what others write as tvsctld is none.
-const auditUnit = "_SYSTEMD_UNIT=tvsctld.service"
+const auditUnit = "_SYSTEMD_UNIT=" + ownUnit
 
 const (
 	auditDefault = 100

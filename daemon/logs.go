@@ -13,7 +13,6 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
-	"tvsctl/policy"
 	"tvsctl/systemd"
 )
 
@@ -160,8 +159,10 @@ func (d *Daemon) unitLogID(ctx context.Context, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.allowUnit(ctx, policy.Logs, unit.ID); err != nil {
-		return "", err
+	for _, q := range logsOfUnit(unit.ID) {
+		if err := d.permit(ctx, q); err != nil {
+			return "", err
+		}
 	}
 	if unit.Missing() {
 		return "", unknownUnit(unit.ID)

@@ -7,13 +7,23 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
+	"tvsctl/systemd"
 )
+
+// coredump is the MESSAGE_ID of systemd-coredump(8).
+const coredump = "fc2e22bc6ee647b6b90729ab34a250b1"
+
+// ofUnit matches the log of a unit: beside what systemd.OfUnit does, that it dumped core,
+// and what other daemons say of it. They run as root: anybody may write such a field.
+func ofUnit(id string) []string {
+	return append(systemd.OfUnit(id), "+", "MESSAGE_ID="+coredump, "_UID=0", "COREDUMP_UNIT="+id, "+", "_UID=0", "OBJECT_SYSTEMD_UNIT="+id)
+}
 
 // readUnit reads the journal of a unit, which goes on over its lives. of says whose lines
 // they are; where late, the unit was not there when the reading began.
 func (l *logReader) readUnit(f *feed, of ipc.LogLine, late bool) {
 	id := of.Name
-	q := journalQuery{matches: []string{"-u", id}, fields: []string{"MESSAGE", "PRIORITY"},
+	q := journalQuery{matches: ofUnit(id), fields: []string{"MESSAGE", "PRIORITY"},
 		since: l.request.Since, until: l.request.Until, lines: l.request.Tail}
 	if late {
 		q.since, q.lines = l.began, -1
