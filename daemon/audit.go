@@ -121,6 +121,8 @@ func describeAudit(e, outcome journalEntry) ipc.AuditEntry {
 	if outcome != nil {
 		entry.Message, entry.Error, entry.Result = outcome["MESSAGE"], ipc.Code(outcome["TVS_ERROR"]), "succeeded"
 		entry.Before, entry.After = cmp.Or(outcome["TVS_BEFORE"], entry.Before), cmp.Or(outcome["TVS_AFTER"], entry.After)
+		// What comes after the sentence may be of a log.
+		entry.Message, _, _ = strings.Cut(entry.Message, "\n")
 		if logEvent(outcome["MESSAGE_ID"]) == eventFailed || entry.Error != "" || cmp.Or(outcome["TVS_EXIT_STATUS"], "0") != "0" {
 			entry.Result = "failed"
 		}
