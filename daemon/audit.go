@@ -51,7 +51,7 @@ func getAudit(d *Daemon, r *http.Request) (any, error) {
 		q.matches = append(q.matches, "MESSAGE_ID="+string(event))
 	}
 	// Newest first: what was asked for comes after its outcome, and the last ones suffice.
-	if err := readJournal(r.Context(), q, a.take); err != nil {
+	if err := d.readJournal(r.Context(), q, a.take); err != nil {
 		return nil, err
 	}
 	if err := r.Context().Err(); err != nil {

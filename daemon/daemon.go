@@ -73,7 +73,9 @@ type Daemon struct {
 	statuses  flights
 	examining chan struct{} // holds a value while the host's nginx is examined
 	lookings  flights       // into containers
-	showing   sync.Mutex    // what runs, to systemd
+	journals  journalTurns
+	keptLines atomic.Int64 // bytes of the last lines of logs, see lastLines
+	showing   sync.Mutex   // what runs, to systemd
 
 	mu       sync.Mutex
 	sites    map[string]*site

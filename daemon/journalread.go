@@ -28,6 +28,7 @@ type journalQuery struct {
 	reverse      bool   // newest first
 	follow       bool   // wait for more
 	after        string // the cursor of an entry: those after it
+	from         string // the same, with that entry
 }
 
 // journalEntry holds the fields of an entry. Of one that it has several times, the first.
@@ -57,6 +58,9 @@ func (q journalQuery) arguments() []string {
 	}
 	if q.after != "" {
 		args = append(args, "--after-cursor="+q.after)
+	}
+	if q.from != "" {
+		args = append(args, "--cursor="+q.from)
 	}
 	if q.reverse {
 		args = append(args, "--reverse")

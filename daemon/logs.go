@@ -172,6 +172,9 @@ func (d *Daemon) unitLogID(ctx context.Context, text string) (string, error) {
 
 // streamLogs checks the units and returns the stream.
 func (d *Daemon) streamLogs(ctx context.Context, request ipc.LogRequest) (any, error) {
+	if n := len(request.Units); n > ipc.MaxLogUnits {
+		return nil, badRequest("cannot read logs: %d units are named, at most %d may be", n, ipc.MaxLogUnits)
+	}
 	for i, name := range request.Units {
 		id, err := d.unitLogID(ctx, name)
 		if err != nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tvsctl/dockerops"
@@ -29,10 +30,13 @@ func (l *logReader) readUnit(f *feed, of ipc.LogLine, late bool) {
 		q.since, q.lines = l.began, -1
 	}
 	line := func(e journalEntry) ipc.LogLine {
-		text := e["MESSAGE"]
-		// The head of an entry that is longer than any line, such as a stack dump.
 		line := of
-		line.Time, line.Line = e.time(), text[:min(len(text), dockerops.MaxLogLine)]
+		line.Time, line.Line = e.time(), e["MESSAGE"]
+		if len(line.Line) > dockerops.MaxLogLine {
+			// The head of an entry that is longer than any line, such as a stack dump: a copy,
+			// which does not hold the rest.
+			line.Line = strings.Clone(line.Line[:dockerops.MaxLogLine])
+		}
 		if n, err := strconv.Atoi(e["PRIORITY"]); err == nil {
 			line.Priority = &n
 		}
@@ -48,7 +52,7 @@ func (l *logReader) readUnit(f *feed, of ipc.LogLine, late bool) {
 		if q.lines != 0 {
 			q.lines = -1
 		}
-		err = readJournal(f.ctx, q, func(e journalEntry) bool { return f.put(line(e)) })
+		err = l.d.readJournal(f.ctx, q, func(e journalEntry) bool { return f.put(line(e)) })
 	}
 	if err != nil && f.ctx.Err() == nil {
 		of.Time, of.Error = time.Now(), describeError(err)
@@ -62,26 +66,41 @@ func (l *logReader) readPast(f *feed, q *journalQuery, line func(journalEntry) i
 	case q.lines == 0:
 		return nil
 	case q.lines < 0:
-		return readJournal(f.ctx, *q, func(e journalEntry) bool {
+		return l.d.readJournal(f.ctx, *q, func(e journalEntry) bool {
 			q.after = e["__CURSOR"]
 			return f.put(line(e))
 		})
 	}
-	// The last ones from the newest on: what --lines means beside --since depends on the
-	// version of journalctl.
-	backwards, bytes := []ipc.LogLine(nil), 0
+	return l.readLastOfUnit(f, q, line)
+}
+
+// readLastOfUnit reads the last entries from the newest on: what --lines means beside
+// --since depends on the version of journalctl. Where they are too much to be kept they are
+// read again in their order, from the oldest of them to the newest.
+func (l *logReader) readLastOfUnit(f *feed, q *journalQuery, line func(journalEntry) ipc.LogLine) error {
+	last := lastLines{kept: &l.d.keptLines, most: q.lines}
+	defer last.drop()
+	oldest := ""
 	q.reverse = true
-	err := readJournal(f.ctx, *q, func(e journalEntry) bool {
-		if q.after == "" {
-			q.after = e["__CURSOR"]
+	err := l.d.readJournal(f.ctx, *q, func(e journalEntry) bool {
+		if oldest = e["__CURSOR"]; q.after == "" {
+			q.after = oldest
 		}
-		backwards, bytes = append(backwards, line(e)), bytes+len(e["MESSAGE"])
-		return bytes < tailBytes
+		last.add(line(e))
+		return true
 	})
-	for _, line := range slices.Backward(backwards) {
+	for _, line := range slices.Backward(last.lines) {
 		if !f.put(line) {
 			break
 		}
 	}
-	return err
+	if err != nil || !last.over {
+		return err
+	}
+	again, newest := *q, q.after
+	again.reverse, again.lines, again.since, again.after, again.from = false, -1, time.Time{}, "", oldest
+	return l.d.readJournal(f.ctx, again, func(e journalEntry) bool {
+		q.after = e["__CURSOR"] // the newest may be gone by now
+		return f.put(line(e)) && q.after != newest
+	})
 }
