@@ -35,6 +35,7 @@ type logReader struct {
 type replicaLog struct {
 	started time.Time // the life that was read
 	last    time.Time // of its lines
+	cursor  string    // of a unit: that of the last entry that was read
 	open    bool
 	failed  bool // it cannot be read, which was said
 }
@@ -43,7 +44,7 @@ type replicaLog struct {
 func (d *Daemon) tellLogs(ctx context.Context, request ipc.LogRequest, tell func(ipc.LogLine) error, flush func() error) error {
 	l := &logReader{d: d, ctx: ctx, request: request, began: time.Now(), merge: newMerge(request.Follow), replicas: map[string]*replicaLog{}}
 	for _, id := range request.Units {
-		l.merge.add(ctx, true, func(f *feed) { l.readUnit(f, ipc.LogLine{Name: id}, false) }, nil)
+		l.merge.add(ctx, true, func(f *feed) { l.readUnit(f, ipc.LogLine{Name: id}, &replicaLog{}, false) }, nil)
 	}
 	if request.Project != "" {
 		if request.Follow {
@@ -111,10 +112,13 @@ func (l *logReader) openReplicas(first bool) error {
 			continue
 		}
 		if p.OfUnits() {
-			log = &replicaLog{open: true}
-			l.replicas[r.ID] = log
+			if !known {
+				log = &replicaLog{}
+				l.replicas[r.ID] = log
+			}
+			log.open, log.failed, log.started = true, false, r.Started
 			of := ipc.LogLine{Name: r.Name, Service: r.service, Replica: r.Number}
-			l.merge.add(l.ctx, first, func(f *feed) { l.readUnit(f, of, !first) }, func() { log.open = false })
+			l.merge.add(l.ctx, first, func(f *feed) { l.readUnit(f, of, log, !first) }, func() { log.open = false })
 			continue
 		}
 		options := dockerops.LogOptions{Follow: l.request.Follow, Tail: l.request.Tail, Since: l.request.Since, Until: l.request.Until}

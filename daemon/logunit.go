@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,15 +21,23 @@ func ofUnit(id string) []string {
 	return append(systemd.OfUnit(id), "+", "MESSAGE_ID="+coredump, "_UID=0", "COREDUMP_UNIT="+id, "+", "_UID=0", "OBJECT_SYSTEMD_UNIT="+id)
 }
 
+// journalAgain is how long after the end of a journalctl that follows the next one begins.
+const journalAgain = 200 * time.Millisecond
+
 // readUnit reads the journal of a unit, which goes on over its lives. of says whose lines
-// they are; where late, the unit was not there when the reading began.
-func (l *logReader) readUnit(f *feed, of ipc.LogLine, late bool) {
+// they are; where late, the unit was not there when the reading began. What log says was
+// read already is not read again.
+func (l *logReader) readUnit(f *feed, of ipc.LogLine, log *replicaLog, late bool) {
 	id := of.Name
 	q := journalQuery{matches: ofUnit(id), fields: []string{"MESSAGE", "PRIORITY"},
 		since: l.request.Since, until: l.request.Until, lines: l.request.Tail}
 	if late {
 		q.since, q.lines = l.began, -1
 	}
+	if log.cursor != "" {
+		q.since, q.lines, q.after = time.Time{}, -1, log.cursor
+	}
+	defer func() { log.cursor = q.after }()
 	line := func(e journalEntry) ipc.LogLine {
 		line := of
 		line.Time, line.Line = e.time(), e["MESSAGE"]
@@ -45,18 +54,36 @@ func (l *logReader) readUnit(f *feed, of ipc.LogLine, late bool) {
 	err := l.readPast(f, &q, line)
 	if l.request.Follow && err == nil {
 		f.caughtUp()
-		q.follow, q.reverse = true, false
-		if q.after != "" {
-			q.since = time.Time{}
-		}
-		if q.lines != 0 {
-			q.lines = -1
-		}
-		err = l.d.readJournal(f.ctx, q, func(e journalEntry) bool { return f.put(line(e)) })
+		err = l.followUnit(f, &q, line)
 	}
 	if err != nil && f.ctx.Err() == nil {
+		log.failed = true
 		of.Time, of.Error = time.Now(), describeError(err)
 		f.put(of)
+	}
+}
+
+// followUnit reads what comes to the journal. It does not end with journalctl, which
+// somebody may kill: the next one goes on after the last entry.
+func (l *logReader) followUnit(f *feed, q *journalQuery, line func(journalEntry) ipc.LogLine) error {
+	q.follow, q.reverse = true, false
+	began := time.Now()
+	for again := false; ; again = true {
+		switch {
+		case q.after != "":
+			q.since, q.lines = time.Time{}, -1
+		case q.lines != 0:
+			q.lines = -1
+		case again:
+			q.since, q.lines = began, -1
+		}
+		err := l.d.readJournal(f.ctx, *q, func(e journalEntry) bool {
+			q.after = e["__CURSOR"]
+			return f.put(line(e))
+		})
+		if err != nil && !errors.Is(err, errCut) || !pause(f.ctx, journalAgain) {
+			return err
+		}
 	}
 }
 
