@@ -12,9 +12,12 @@ import (
 	"tvsctl/ipc"
 )
 
+// ownUnit is the daemon's own.
+const ownUnit = "tvsctld.service"
+
 // auditUnit is whose entries are the audit. The journal itself notes of which unit an
 // entry comes: what others write as tvsctld is none.
-const auditUnit = "_SYSTEMD_UNIT=tvsctld.service"
+const auditUnit = "_SYSTEMD_UNIT=" + ownUnit
 
 const (
 	auditDefault = 100
@@ -48,7 +51,7 @@ func getAudit(d *Daemon, r *http.Request) (any, error) {
 		q.matches = append(q.matches, "MESSAGE_ID="+string(event))
 	}
 	// Newest first: what was asked for comes after its outcome, and the last ones suffice.
-	if err := readJournal(r.Context(), q, a.take); err != nil {
+	if err := d.readJournal(r.Context(), q, a.take); err != nil {
 		return nil, err
 	}
 	if err := r.Context().Err(); err != nil {
@@ -118,6 +121,8 @@ func describeAudit(e, outcome journalEntry) ipc.AuditEntry {
 	if outcome != nil {
 		entry.Message, entry.Error, entry.Result = outcome["MESSAGE"], ipc.Code(outcome["TVS_ERROR"]), "succeeded"
 		entry.Before, entry.After = cmp.Or(outcome["TVS_BEFORE"], entry.Before), cmp.Or(outcome["TVS_AFTER"], entry.After)
+		// What comes after the sentence may be of a log.
+		entry.Message, _, _ = strings.Cut(entry.Message, "\n")
 		if logEvent(outcome["MESSAGE_ID"]) == eventFailed || entry.Error != "" || cmp.Or(outcome["TVS_EXIT_STATUS"], "0") != "0" {
 			entry.Result = "failed"
 		}

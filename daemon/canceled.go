@@ -62,7 +62,7 @@ func halted(record ipc.Operation, cause, err error) error {
 	told.Message += "nothing was taken back"
 	if !errors.Is(err, cause) && !errors.Is(err, context.Canceled) {
 		why := describeError(err)
-		told.Detail = append([]string{why.Message}, why.Detail...)
+		told.Detail, told.Log = append([]string{why.Message}, why.Detail...), why.Log
 	}
 	return told
 }

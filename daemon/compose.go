@@ -180,6 +180,9 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 				return "", context.Cause(ctx)
 			} else if err != nil {
 				refusal := describeError(err)
+				if refusal.Log != nil {
+					refusal.Log.Service = service
+				}
 				refusal.Message = fmt.Sprintf("project %s is up, but %s", s.name, refusal.Message)
 				return "", refusal
 			}

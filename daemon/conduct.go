@@ -234,8 +234,9 @@ func (d *Daemon) logOutcome(o *operation, r ipc.Operation) {
 	}
 	f["TVS_ERROR"] = string(r.Error.Code)
 	text := fmt.Sprintf("Failed to %s after %s: %s", r.Summary, seconds(took), r.Error.Message)
-	if len(r.Error.Detail) > 0 {
-		text += "\n" + strings.Join(r.Error.Detail, "\n")
-	}
-	d.log.error(eventFailed, text, f)
+	d.log.failure(eventFailed, withDetail(text, withoutLog(r.Error)), withDetail(text, r.Error), f)
+}
+
+func withDetail(text string, e *ipc.Error) string {
+	return strings.Join(append([]string{text}, e.Detail...), "\n")
 }

@@ -80,7 +80,9 @@ type Daemon struct {
 	lookings  flights       // into containers
 	tests     flights       // of an nginx's configuration, by who asks for one
 	facts     flights       // of an nginx as its files are now
-	showing   sync.Mutex    // what runs, to systemd
+	journals  journalTurns
+	keptLines atomic.Int64 // bytes of the last lines of logs, see lastLines
+	showing   sync.Mutex   // what runs, to systemd
 
 	mu       sync.Mutex
 	sites    map[string]*site

@@ -36,7 +36,7 @@ func describeError(err error) *ipc.Error {
 			dockerops.NotScalable: ipc.CodeNotScalable, dockerops.OutOfRange: ipc.CodeOutOfRange, dockerops.Unsupported: ipc.CodeUnsupported}[refused.Reason]
 		return &ipc.Error{Code: code, Message: refused.Error(), Hint: refused.Hint}
 	case errors.As(err, &notReady):
-		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error(), Detail: notReady.Logs,
+		return &ipc.Error{Code: ipc.CodeNotReady, Message: notReady.Error(), Detail: notReady.Logs, Log: excerptOf(notReady.Logs, ipc.Excerpt{Service: notReady.Service}),
 			Hint: cmp.Or(notReady.Hint, "mend the image or its settings; raise label tvs.ready.timeout if it only needs longer")}
 	case errors.As(err, &compose):
 		code, hint := ipc.CodeCompose, ""

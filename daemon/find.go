@@ -50,7 +50,7 @@ func (d *Daemon) findOperation(ctx context.Context, id string) (*operation, ipc.
 func (d *Daemon) runningIn(project string) []ipc.Operation {
 	list := []ipc.Operation{}
 	for _, o := range d.live() {
-		if record := o.snapshot(); record.Project == project {
+		if record := o.snapshot(); record.Project == project && !record.State.Finished() {
 			list = append(list, record)
 		}
 	}

@@ -140,8 +140,20 @@ func (l *logbook) error(event logEvent, sentence string, f fields) {
 	l.write(journal.PriErr, event, sentence, f)
 }
 
+// failure writes in full what those who follow are told without the lines of logs: not
+// all who may follow may read those.
+func (l *logbook) failure(event logEvent, sentence, full string, f fields) {
+	l.tell(event, sentence, f)
+	l.keep(journal.PriErr, event, full, f)
+}
+
 func (l *logbook) write(priority journal.Priority, event logEvent, sentence string, f fields) {
 	l.tell(event, sentence, f)
+	l.keep(priority, event, sentence, f)
+}
+
+// keep writes to the journal alone.
+func (l *logbook) keep(priority journal.Priority, event logEvent, sentence string, f fields) {
 	if l.out != nil {
 		var tail strings.Builder
 		for _, key := range slices.Sorted(maps.Keys(f)) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ type journalQuery struct {
 	reverse      bool   // newest first
 	follow       bool   // wait for more
 	after        string // the cursor of an entry: those after it
+	from         string // the same, with that entry
 }
 
 // journalEntry holds the fields of an entry. Of one that it has several times, the first.
@@ -58,6 +60,9 @@ func (q journalQuery) arguments() []string {
 	if q.after != "" {
 		args = append(args, "--after-cursor="+q.after)
 	}
+	if q.from != "" {
+		args = append(args, "--cursor="+q.from)
+	}
 	if q.reverse {
 		args = append(args, "--reverse")
 	}
@@ -73,12 +78,15 @@ func (q journalQuery) arguments() []string {
 	return append(args, q.matches...)
 }
 
+// errCut is in the error of a reading whose journalctl was killed.
+var errCut = errors.New("the reading was cut")
+
 // readJournal calls each with the entries until it returns false, there is no more, or
 // ctx ends. What is not yet read stays in the journal.
 func readJournal(ctx context.Context, q journalQuery, each func(journalEntry) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	command := exec.CommandContext(ctx, "journalctl", q.arguments()...)
+	command := exec.CommandContext(reading, "journalctl", q.arguments()...)
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	command.WaitDelay = time.Second
@@ -105,10 +113,13 @@ func readJournal(ctx context.Context, q journalQuery, each func(journalEntry) bo
 	}
 	err = command.Wait()
 	var exit *exec.ExitError
-	if !enough && errors.As(err, &exit) && exit.Exited() {
-		return unreadableJournal(strings.Join(strings.Fields(complaint.String()), " "))
+	switch {
+	case enough || ctx.Err() != nil || !errors.As(err, &exit):
+		return nil
+	case !exit.Exited():
+		return fmt.Errorf("%w: %w", errCut, unreadableJournal("journalctl: "+exit.Error()))
 	}
-	return nil
+	return unreadableJournal(strings.Join(strings.Fields(complaint.String()), " "))
 }
 
 // readEntry returns the next line, nil when it is too long.

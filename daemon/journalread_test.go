@@ -58,6 +58,7 @@ func TestJournalArguments(t *testing.T) {
 		{journalQuery{lines: 0, follow: true}, "--follow --lines=0"},
 		{journalQuery{lines: -1, follow: true, after: "s=1"}, "--after-cursor=s=1 --follow --lines=all"},
 		{journalQuery{lines: 3, reverse: true, since: at, until: at}, "--since=2026-11-22 02:00:00.000004 UTC --until=2026-11-22 02:00:00.000004 UTC --reverse --lines=3"},
+		{journalQuery{lines: -1, from: "s=1"}, "--cursor=s=1"},
 		{journalQuery{lines: -1, fields: []string{"A", "B"}}, "--output-fields=A,B"},
 	} {
 		got := strings.TrimSpace(strings.TrimPrefix(strings.Join(c.query.arguments(), " "), "--output=json --quiet --no-pager --all"))

@@ -13,13 +13,9 @@ import (
 	"tvsctl/policy"
 )
 
-const (
-	// lookPause is how long after the end of a replica's log somebody looks whether it
-	// goes on, if no event has come.
-	lookPause = time.Second
-	// tailBytes bounds what is kept of one log until its last lines are known.
-	tailBytes = 8 << 20
-)
+// lookPause is how long after the end of a replica's log somebody looks whether it
+// goes on, if no event has come.
+const lookPause = time.Second
 
 // logReader reads the logs of one request.
 type logReader struct {
@@ -39,6 +35,7 @@ type logReader struct {
 type replicaLog struct {
 	started time.Time // the life that was read
 	last    time.Time // of its lines
+	cursor  string    // of a unit: that of the last entry that was read
 	open    bool
 	failed  bool // it cannot be read, which was said
 }
@@ -47,7 +44,7 @@ type replicaLog struct {
 func (d *Daemon) tellLogs(ctx context.Context, request ipc.LogRequest, tell func(ipc.LogLine) error, flush func() error) error {
 	l := &logReader{d: d, ctx: ctx, request: request, began: time.Now(), merge: newMerge(request.Follow), replicas: map[string]*replicaLog{}}
 	for _, id := range request.Units {
-		l.merge.add(ctx, true, func(f *feed) { l.readUnit(f, ipc.LogLine{Name: id}, false) }, nil)
+		l.merge.add(ctx, true, func(f *feed) { l.readUnit(f, ipc.LogLine{Name: id}, &replicaLog{}, false) }, nil)
 	}
 	if request.Project != "" {
 		if request.Follow {
@@ -115,10 +112,13 @@ func (l *logReader) openReplicas(first bool) error {
 			continue
 		}
 		if p.OfUnits() {
-			log = &replicaLog{open: true}
-			l.replicas[r.ID] = log
+			if !known {
+				log = &replicaLog{}
+				l.replicas[r.ID] = log
+			}
+			log.open, log.failed, log.started = true, false, r.Started
 			of := ipc.LogLine{Name: r.Name, Service: r.service, Replica: r.Number}
-			l.merge.add(l.ctx, first, func(f *feed) { l.readUnit(f, of, !first) }, func() { log.open = false })
+			l.merge.add(l.ctx, first, func(f *feed) { l.readUnit(f, of, log, !first) }, func() { log.open = false })
 			continue
 		}
 		options := dockerops.LogOptions{Follow: l.request.Follow, Tail: l.request.Tail, Since: l.request.Since, Until: l.request.Until}
@@ -150,78 +150,90 @@ func (l *logReader) openReplicas(first bool) error {
 
 // readReplica reads one life of a replica, or with nothing to follow its log.
 func (l *logReader) readReplica(f *feed, r chosen, log *replicaLog, o dockerops.LogOptions) {
-	line := ipc.LogLine{Name: r.Name, Service: r.service, Replica: r.Number}
-	fail := func(err error) {
-		if f.ctx.Err() != nil || o.Follow && errors.Is(err, dockerops.ErrUnavailable) {
-			return // it is read on when the engine is back
-		}
-		known := describeError(err)
-		log.failed = true
-		f.put(ipc.LogLine{Time: time.Now(), Name: r.Name, Service: r.service, Replica: r.Number,
-			Error: &ipc.Error{Code: known.Code, Message: fmt.Sprintf("cannot read the log of %s: %s", r.Name, known.Message), Hint: known.Hint}})
-	}
-	var last *lastLines
-	if !o.Until.IsZero() && o.Tail >= 0 {
-		// The engine takes the last lines of all, and of them those until then.
-		last, o.Tail = &lastLines{most: o.Tail}, -1
-	}
-	if o.Tail == 0 {
-		f.caughtUp()
-	}
-	reader, err := l.d.engine.Log(f.ctx, r.ID, o)
-	if errors.Is(err, dockerops.ErrGone) {
-		return
-	}
-	if err != nil {
-		fail(err)
-		return
-	}
-	defer reader.Close()
-	for n := 1; ; n++ {
-		got, err := reader.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			fail(err)
-			break
-		}
+	of := ipc.LogLine{Name: r.Name, Service: r.service, Replica: r.Number}
+	line := func(got dockerops.LogLine) ipc.LogLine {
+		line := of
 		line.Time, line.Line, line.Stream = got.Time, got.Text, "stdout"
 		if got.Stderr {
 			line.Stream = "stderr"
 		}
-		if last != nil {
-			last.add(line)
-			continue
-		}
-		if !f.put(line) {
-			return
-		}
-		log.last = got.Time
-		if n == o.Tail || !got.Time.Before(l.began) {
+		return line
+	}
+	var err error
+	if !o.Until.IsZero() && o.Tail >= 0 {
+		err = l.readLastOfReplica(f, r.ID, o, line)
+	} else {
+		if o.Tail == 0 {
 			f.caughtUp()
 		}
-	}
-	if last != nil {
-		for _, line := range last.lines {
-			if !f.put(line) {
-				return
+		n := 0
+		err = l.eachLine(f.ctx, r.ID, o, func(got dockerops.LogLine) bool {
+			if !f.put(line(got)) {
+				return false
 			}
+			log.last = got.Time
+			if n++; n == o.Tail || !got.Time.Before(l.began) {
+				f.caughtUp()
+			}
+			return true
+		})
+	}
+	if err == nil || f.ctx.Err() != nil || o.Follow && errors.Is(err, dockerops.ErrUnavailable) {
+		return // it is read on when the engine is back
+	}
+	known := describeError(err)
+	log.failed = true
+	of.Time = time.Now()
+	of.Error = &ipc.Error{Code: known.Code, Message: fmt.Sprintf("cannot read the log of %s: %s", r.Name, known.Message), Hint: known.Hint}
+	f.put(of)
+}
+
+// eachLine calls each with the lines of a container's log until it returns false, or there
+// is no more.
+func (l *logReader) eachLine(ctx context.Context, id string, o dockerops.LogOptions, each func(dockerops.LogLine) bool) error {
+	reader, err := l.d.engine.Log(ctx, id, o)
+	if errors.Is(err, dockerops.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for {
+		got, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !each(got) {
+			return nil
 		}
 	}
 }
 
-// lastLines keeps the last lines of a log, as far as they fit into tailBytes.
-type lastLines struct {
-	most  int
-	lines []ipc.LogLine
-	bytes int
-}
-
-func (l *lastLines) add(line ipc.LogLine) {
-	l.lines, l.bytes = append(l.lines, line), l.bytes+len(line.Line)
-	for len(l.lines) > l.most || l.bytes > tailBytes {
-		l.bytes -= len(l.lines[0].Line)
-		l.lines = l.lines[1:]
+// readLastOfReplica reads the last lines until a time: the engine takes the last of all, and
+// of them those until then. Where they are too much to be kept, they are read again.
+func (l *logReader) readLastOfReplica(f *feed, id string, o dockerops.LogOptions, line func(dockerops.LogLine) ipc.LogLine) error {
+	last := lastLines{kept: &l.d.keptLines, most: o.Tail}
+	defer last.drop()
+	o.Tail = -1
+	err := l.eachLine(f.ctx, id, o, func(got dockerops.LogLine) bool {
+		last.add(line(got))
+		return f.ctx.Err() == nil
+	})
+	for _, line := range last.lines {
+		if !f.put(line) {
+			return nil
+		}
 	}
+	if err != nil || !last.over {
+		return err
+	}
+	n := 0
+	return l.eachLine(f.ctx, id, o, func(got dockerops.LogLine) bool {
+		n++
+		return n <= last.seen-last.most || f.put(line(got)) && n < last.seen
+	})
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -39,13 +40,31 @@ func (l *logReader) mayRead(of ipc.LogLine) bool {
 		l.rules, l.readable = rules, map[policy.Target]bool{}
 	}
 	target := policy.Target{Project: l.request.Project, Service: of.Service}
+	asks := []policy.Request{{Verb: policy.Logs, Target: target}}
 	if of.Service == "" {
 		target = policy.Target{Unit: of.Name}
+		asks = logsOfUnit(of.Name)
 	}
 	may, decided := l.readable[target]
 	if !decided {
-		may = l.rules.Decide(l.d.subjectOf(l.ctx), policy.Request{Verb: policy.Logs, Target: target}).Allowed
+		may = allows(l.rules, l.d.subjectOf(l.ctx), asks)
 		l.readable[target] = may
 	}
 	return may
+}
+
+// logsOfUnit is what is asked of the policy for the log of a unit. That of tvsctld is the
+// audit: it has what everybody ran, or was refused.
+func logsOfUnit(id string) []policy.Request {
+	about := policy.Target{Unit: id}
+	requests := []policy.Request{{Verb: policy.Logs, Target: about}}
+	if id == ownUnit {
+		requests = append(requests, policy.Request{Verb: policy.Audit, Target: about})
+	}
+	return requests
+}
+
+// allows reports whether all the requests are allowed, as a look that leaves no record.
+func allows(rules *policy.Policy, who policy.Subject, requests []policy.Request) bool {
+	return !slices.ContainsFunc(requests, func(q policy.Request) bool { return !rules.Decide(who, q).Allowed })
 }

@@ -13,7 +13,6 @@ import (
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
-	"tvsctl/policy"
 	"tvsctl/systemd"
 )
 
@@ -160,8 +159,10 @@ func (d *Daemon) unitLogID(ctx context.Context, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.allowUnit(ctx, policy.Logs, unit.ID); err != nil {
-		return "", err
+	for _, q := range logsOfUnit(unit.ID) {
+		if err := d.permit(ctx, q); err != nil {
+			return "", err
+		}
 	}
 	if unit.Missing() {
 		return "", unknownUnit(unit.ID)
@@ -171,6 +172,9 @@ func (d *Daemon) unitLogID(ctx context.Context, text string) (string, error) {
 
 // streamLogs checks the units and returns the stream.
 func (d *Daemon) streamLogs(ctx context.Context, request ipc.LogRequest) (any, error) {
+	if n := len(request.Units); n > ipc.MaxLogUnits {
+		return nil, badRequest("cannot read logs: %d units are named, at most %d may be", n, ipc.MaxLogUnits)
+	}
 	for i, name := range request.Units {
 		id, err := d.unitLogID(ctx, name)
 		if err != nil {

@@ -259,6 +259,53 @@ func TestLogsOfUnitsAreGuarded(t *testing.T) {
 	}
 }
 
+// To read the log of a slice is not to read those of the units in it, which -u does.
+func TestLogsOfASlice(t *testing.T) {
+	arguments := fakeJournal(t, "")
+	d, _ := ruled(t, "[[rule]]\ngroups = [990]\nrole = 'viewer'\nunits = ['*']\n")
+	request := ipc.LogRequest{Units: []string{"system.slice"}, Tail: -1}
+	err := d.tellLogs(asking(t, stranger, 990).Context(), request, func(ipc.LogLine) error { return nil }, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arg := range strings.Lines(readFile(t, arguments)) {
+		if arg == "-u\n" || strings.HasPrefix(arg, "--unit") || strings.HasPrefix(arg, "_SYSTEMD_SLICE") {
+			t.Errorf("it asks for %s", arg)
+		}
+	}
+}
+
+// The journal of tvsctld is the audit, and for who may read that.
+func TestTheLogOfTheDaemonIsTheAudit(t *testing.T) {
+	s := newInstanceStack(t, "notify")
+	s.File(ownUnit, nil)
+	s.run(t)
+	fakeJournal(t, `echo '{"__REALTIME_TIMESTAMP":"1000000","MESSAGE":"sh -c secret"}'`)
+	p, err := policy.Parse("test.toml", []byte("[[rule]]\ngroups = [990, 992]\nrole = 'viewer'\nunits = ['*']\n[[rule]]\ngroups = [991, 992]\nrole = 'admin'\nverbs = ['audit']\nunits = ['*']\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.d.rules.Store(p)
+	for group, may := range map[uint32]bool{990: false, 991: false, 992: true} {
+		ctx := asking(t, stranger, group).Context()
+		_, err := s.d.unitLogID(ctx, ownUnit)
+		if (err == nil) != may || err != nil && describeError(err).Code != ipc.CodeForbidden {
+			t.Errorf("group %d: %v", group, err)
+		}
+		var got logLines
+		tell := func(line ipc.LogLine) error { got.add(line); return nil }
+		if err := s.d.tellLogs(ctx, ipc.LogRequest{Units: []string{ownUnit}, Tail: -1}, tell, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if (got.String() != "") != may {
+			t.Errorf("group %d reads %q", group, got.String())
+		}
+	}
+	if !strings.Contains(s.journal.String(), "Allowed 4000000000 to audit unit:tvsctld.service") {
+		t.Errorf("it is not on record:\n%s", s.journal)
+	}
+}
+
 // The journal of a unit is read in two parts, with no entry lost or twice between them.
 func TestLogsOfAUnit(t *testing.T) {
 	arguments := fakeJournal(t, `case "$*" in
@@ -293,7 +340,7 @@ esac
 		}
 		calls := strings.Split(strings.TrimSpace(readFile(t, arguments)), "\n.")
 		last := calls[len(calls)-2]
-		for _, arg := range append(c.args, "--follow", "-u\nx.service") {
+		for _, arg := range append(c.args, "--follow", "_SYSTEMD_UNIT=x.service", "+\nUNIT=x.service\n_PID=1", "+\nMESSAGE_ID="+coredump+"\n_UID=0\nCOREDUMP_UNIT=x.service") {
 			if !strings.Contains(last, "\n"+arg) {
 				t.Errorf("tail %d: %q lacks %s", c.tail, last, arg)
 			}

@@ -29,7 +29,7 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 			record = running.snapshot()
 		}
 		record.Steps = nil
-		list = append(list, record)
+		list = append(list, d.toldOperation(r.Context(), record))
 	}
 	return list, nil
 }
@@ -37,7 +37,7 @@ func getOperations(d *Daemon, r *http.Request) (any, error) {
 // found is an operation that was asked for: a read, not a change, so no 202.
 func getOperation(d *Daemon, r *http.Request) (any, error) {
 	_, record, err := d.findOperation(r.Context(), r.PathValue("id"))
-	return record, err
+	return d.toldOperation(r.Context(), record), err
 }
 
 // postCancel cancels an operation: one that waits does not begin, one that runs is
@@ -58,7 +58,7 @@ func postCancel(d *Daemon, r *http.Request) (any, error) {
 	f["TVS_OPERATION"] = record.ID
 	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), f)
 	o.cancel(fmt.Errorf("canceled by %s", who.name()))
-	return o.snapshot(), nil
+	return d.toldOperation(r.Context(), o.snapshot()), nil
 }
 
 // aboutOperation are the requests of a verb for what an operation changes.
@@ -86,7 +86,7 @@ func getEvents(d *Daemon, r *http.Request) (any, error) {
 		encoder := json.NewEncoder(w)
 		if o == nil {
 			for _, event := range replay(record) {
-				if encoder.Encode(event) != nil {
+				if encoder.Encode(d.toldProgress(r.Context(), event)) != nil {
 					return
 				}
 			}
@@ -97,7 +97,7 @@ func getEvents(d *Daemon, r *http.Request) (any, error) {
 			events, more := o.eventsFrom(next)
 			for _, event := range events {
 				_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
-				if encoder.Encode(event) != nil {
+				if encoder.Encode(d.toldProgress(r.Context(), event)) != nil {
 					return // the client has gone
 				}
 				if event.Kind == ipc.EventOperation && event.Operation.State.Finished() {

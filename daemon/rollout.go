@@ -108,7 +108,7 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 		if errors.Is(err, errSuspended) || r.Failure == nil {
 			return "", err
 		}
-		return "", &ipc.Error{Code: r.Failure.Code, Message: fmt.Sprintf("%s; and cannot go back: %v", r.Failure.Message, err), Detail: r.Failure.Detail,
+		return "", &ipc.Error{Code: r.Failure.Code, Message: fmt.Sprintf("%s; and cannot go back: %v", r.Failure.Message, err), Detail: r.Failure.Detail, Log: r.Failure.Log,
 			Hint: fmt.Sprintf("see tvsctl status; tvsctl rollback %s tries again to go back, tvsctl rollout continue %s to go on", r.Service, r.Service)}
 	}
 	return s.ended(context.WithoutCancel(ctx), r.Service, r.Failure)

@@ -199,7 +199,7 @@ func (d *Daemon) explain(ctx context.Context, failed *systemd.FailedError) error
 	if err != nil {
 		lines = []string{err.Error()}
 	}
-	return &ipc.Error{Code: code, Message: failed.Error(), Hint: hint, Detail: lines}
+	return &ipc.Error{Code: code, Message: failed.Error(), Hint: hint, Detail: lines, Log: excerptOf(lines, ipc.Excerpt{Unit: failed.Of})}
 }
 
 // unitStep tells of the one step of a change of a unit; the returned function of its end.

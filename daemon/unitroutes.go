@@ -73,8 +73,9 @@ func getUnits(d *Daemon, r *http.Request) (any, error) {
 	return list, nil
 }
 
-// getUnit is a unit's status, with the last lines of the journal: as many as are asked
-// for, else a few of a unit that is not active. To read them takes longer than all else.
+// getUnit is a unit's status, with the last lines of the journal for who may read its log:
+// as many as are asked for, else a few of a unit that is not active. To read them takes
+// longer than all else, so it begins as soon as that is decided.
 func getUnit(d *Daemon, r *http.Request) (any, error) {
 	name, err := systemd.UnitName(r.PathValue("unit"))
 	if err != nil {
@@ -87,15 +88,24 @@ func getUnit(d *Daemon, r *http.Request) (any, error) {
 			return nil, badRequest("cannot show %q lines: it is no number from 0 to %d", text, maxUnitLines)
 		}
 	}
-	journal := systemd.ReadLines(r.Context(), name, lines)
+	begun := 0
+	if d.readsUnit(r.Context(), name) {
+		begun = lines
+	}
+	journal := systemd.ReadLines(r.Context(), name, begun)
 	unit, err := d.unitOf(r, "status")
 	if err != nil {
 		return nil, err
 	}
-	if text == "" && !unit.Active() {
-		journal = systemd.ReadLines(r.Context(), unit.ID, failureLines)
-	}
 	status := describeUnit(unit)
+	switch {
+	case !d.readsUnit(r.Context(), unit.ID): // the name may have been another one of it
+		return status, nil
+	case text == "" && !unit.Active():
+		journal = systemd.ReadLines(r.Context(), unit.ID, failureLines)
+	case begun != lines:
+		journal = systemd.ReadLines(r.Context(), unit.ID, lines)
+	}
 	if status.Journal, err = journal(unit); err != nil {
 		status.Journal = []string{err.Error()}
 	}

@@ -216,6 +216,9 @@ func (a *applier) committed(outcome []error) bool {
 func (a *applier) step(ctx context.Context, s Step) error {
 	a.progress(s, false, nil)
 	err := a.do(ctx, s)
+	if notReady := (*NotReadyError)(nil); errors.As(err, &notReady) {
+		notReady.Service = s.Service
+	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = ErrSkipped // another step's failure ended it, and is reported there
 	}

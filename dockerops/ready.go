@@ -17,6 +17,7 @@ import (
 // NotReadyError says why a replica did not become ready.
 type NotReadyError struct {
 	Replica string
+	Service string   // of which it is a replica; empty where that is not known
 	Text    string   // "exited with code 3", "not healthy within 1m0s"
 	Logs    []string // its last lines
 	Hint    string   // what to do, if not what is usual

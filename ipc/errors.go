@@ -145,6 +145,16 @@ type Error struct {
 	// Detail holds what the failing part said itself: a replica's last log
 	// lines, nginx's complaint, compose's output.
 	Detail []string `json:"detail,omitempty"`
+	// Log says of which log the last lines of the detail are, if any are: only who may
+	// read that is told them.
+	Log *Excerpt `json:"log,omitempty"`
+}
+
+// Excerpt is the end of a log: that of a unit, or of a replica of a service.
+type Excerpt struct {
+	Service string `json:"service,omitempty"`
+	Unit    string `json:"unit,omitempty"`
+	Lines   int    `json:"lines"` // at the end of the detail
 }
 
 func (e *Error) Error() string { return e.Message }

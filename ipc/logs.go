@@ -13,8 +13,12 @@ import (
 	"time"
 )
 
-// MaxTail bounds how many last lines of a log may be asked for.
-const MaxTail = 100_000
+const (
+	// MaxTail bounds how many last lines of a log may be asked for.
+	MaxTail = 100_000
+	// MaxLogUnits bounds of how many units the logs may be asked for at once.
+	MaxLogUnits = 64
+)
 
 // ErrLost is in the error of a stream that began, and ended before its time.
 var ErrLost = errors.New("the stream was cut")
@@ -38,7 +42,7 @@ type LogRequest struct {
 	// Services are SERVICE or SERVICE.N. With neither services nor units: those that
 	// the project's nginx balance.
 	Services     []string
-	Units        []string
+	Units        []string // at most MaxLogUnits
 	Follow       bool
 	Tail         int       // so many of the last lines of each; negative: all
 	Since, Until time.Time // both included; zero: not bounded

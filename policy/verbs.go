@@ -134,7 +134,7 @@ var verbs = []VerbInfo{
 	{Disable, Admin, changes, notProjects, units, "not start it at boot"},
 	{Mask, Admin, changes, notProjects, units, "make it impossible to start"},
 	{Unmask, Admin, changes, notProjects, units, "make it possible to start again"},
-	{Audit, Admin, looks, projects, units, "read who did what"},
+	{Audit, Admin, looks, projects, units, "read who did what, and the log of unit tvsctld.service"},
 }
 
 // Verbs lists all verbs, those of the least role first.

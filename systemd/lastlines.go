@@ -25,13 +25,15 @@ func LastLines(ctx context.Context, name, invocation string, n int) ([]string, e
 	if invocation == "" || n <= 0 {
 		return nil, nil
 	}
-	entries, err := lastEntries(ctx, n+between, ofUnit(name)...)
+	entries, err := lastEntries(ctx, n+between, OfUnit(name)...)
 	lines := linesOf(entries, invocation)
 	return lines[max(0, len(lines)-n):], err
 }
 
-// ofUnit matches what a unit's processes wrote, and systemd of it.
-func ofUnit(name string) []string {
+// OfUnit matches what a unit's processes wrote, and systemd of it. It is not what
+// journalctl -u reads: of a slice that is the log of every unit in it, whatever may be read
+// of those.
+func OfUnit(name string) []string {
 	return []string{"_SYSTEMD_UNIT=" + name, "+", "UNIT=" + name, "_PID=1"}
 }
 
@@ -47,7 +49,7 @@ func ReadLines(ctx context.Context, name string, n int) func(*Unit) ([]string, e
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		entries, err = lastEntries(ctx, n, ofUnit(name)...)
+		entries, err = lastEntries(ctx, n, OfUnit(name)...)
 	}()
 	return func(u *Unit) ([]string, error) {
 		if u.ID != name { // it was another name of the unit
