@@ -33,7 +33,7 @@ func (d *Daemon) restore(ctx context.Context) bool {
 	}
 	done := true
 	for name := range projects {
-		if len(d.state.project(name).Desired) == 0 {
+		if kept := d.state.project(name); len(kept.Desired) == 0 && !kept.replacing() {
 			continue
 		}
 		if err := d.restoreProject(ctx, name); err != nil {
@@ -49,10 +49,21 @@ func (d *Daemon) restore(ctx context.Context) bool {
 	return done
 }
 
+// replacing reports whether a rollout is under way. Its replicas the restore does not see, but
+// by its being in line the rollout knows that it has to start them (awaitsRestore).
+func (k projectState) replacing() bool {
+	for _, r := range k.Rollouts {
+		if !r.Paused {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *Daemon) restoreProject(ctx context.Context, name string) error {
 	j := job{Kind: "restore", Request: json.RawMessage("{}")}
 	_, _, plan, err := d.plan(ctx, name, j)
-	if err != nil || len(starts(plan)) == 0 {
+	if err != nil || len(starts(plan)) == 0 && !d.state.project(name).replacing() {
 		return err
 	}
 	_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), "restore", "restore "+name, j)

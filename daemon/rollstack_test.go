@@ -236,6 +236,11 @@ func (s *rollStack) served(t *testing.T, numbers ...int) {
 		want = append(want, fmt.Sprintf("172.20.0.%d:8080", n))
 	}
 	slices.Sort(want)
+	defer func() {
+		if t.Failed() {
+			t.Logf("nginx has %s\n%v\n%s", s.members(), s.Calls(), s.journal)
+		}
+	}()
 	until(t, fmt.Sprintf("nginx has %q", want), func() bool { got := strings.Fields(s.members()); slices.Sort(got); return slices.Equal(got, want) })
 }
 
