@@ -197,8 +197,8 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		if err == nil {
 			err = s.d.state.record(o.snapshot(), &o.job)
 		}
-		if err != nil {
-			return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot " + want.summary + ": " + err.Error(), Hint: stateHint}
+		if err := notBegun(want.summary, err); err != nil {
+			return "", err
 		}
 		o.begun = true
 	}

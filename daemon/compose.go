@@ -149,7 +149,7 @@ func (s *site) up(ctx context.Context, o *operation) (string, error) {
 		return "", err
 	}
 	if err := s.endAbandoned(before, slices.Collect(maps.Keys(kept.Rollouts))...); err != nil {
-		return "", &ipc.Error{Code: ipc.CodeState, Message: "cannot bring up " + s.name + ": " + err.Error(), Hint: stateHint}
+		return "", notBegun("bring up "+s.name, err)
 	}
 	o.begun = true
 	if err := s.step(o, "let docker compose bring up "+s.name, func() error { return compose.Up(ctx, request.Build, desired) }); err != nil {

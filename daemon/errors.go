@@ -84,3 +84,11 @@ func describeRefusal(err *systemd.RefusedError) *ipc.Error {
 func badRequest(format string, args ...any) error {
 	return &ipc.Error{Code: ipc.CodeBadRequest, Message: fmt.Sprintf(format, args...)}
 }
+
+// notBegun is the refusal of what cannot be kept before it is begun; nil for nil.
+func notBegun(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ipc.Error{Code: ipc.CodeState, Message: "cannot " + doing + ": " + err.Error(), Hint: stateHint}
+}

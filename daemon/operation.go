@@ -269,7 +269,7 @@ func (d *Daemon) launch(ctx context.Context, s *site, verb, summary string, j jo
 	}
 	defer release()
 	if err := d.state.record(o.snapshot(), &o.job); err != nil {
-		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + summary + ": " + err.Error(), Hint: stateHint}
+		return ipc.Operation{}, notBegun(summary, err)
 	}
 	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s in project %s.", o.record.User, summary, s.name), o.decided())
 	return d.admit(s, o), nil

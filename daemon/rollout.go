@@ -172,7 +172,7 @@ func (s *site) newRollout(ctx context.Context, o *operation) (*rollout, error) {
 		j.changes([]string{r.Service + "=" + r.From.Config.Image}, []string{r.Service + "=" + after})
 	})
 	if err := s.keepRollout(r); err != nil {
-		return nil, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + r.Summary + ": " + err.Error(), Hint: stateHint}
+		return nil, notBegun(r.Summary, err)
 	}
 	return r, nil
 }

@@ -44,7 +44,7 @@ func (d *Daemon) launchUnit(ctx context.Context, verb, unit string, j unitJob) (
 	}
 	defer release()
 	if err := d.state.record(o.snapshot(), &o.job); err != nil {
-		return ipc.Operation{}, &ipc.Error{Code: ipc.CodeState, Message: "cannot " + record.Summary + ": " + err.Error(), Hint: stateHint}
+		return ipc.Operation{}, notBegun(record.Summary, err)
 	}
 	d.log.notice(eventRequested, fmt.Sprintf("%s asks to %s.", record.User, record.Summary), o.decided())
 	return d.admitUnit(o), nil

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"tvsctl/dockerops"
-	"tvsctl/ipc"
 )
 
 // decideCounts returns with how many replicas compose is to bring up the services that
@@ -63,12 +62,4 @@ func (s *site) forgetGone(ctx context.Context, compose dockerops.Compose, p *doc
 func has(known map[string]dockerops.ServiceConfig, service string) bool {
 	_, there := known[service]
 	return there
-}
-
-// notBegun is the refusal of what cannot be kept before it is begun; nil for nil.
-func notBegun(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &ipc.Error{Code: ipc.CodeState, Message: "cannot " + doing + ": " + err.Error(), Hint: stateHint}
 }
