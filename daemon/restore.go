@@ -79,19 +79,25 @@ func (s *site) startAll(ctx context.Context, o *operation) (string, error) {
 	}
 	starter := s.d.starter(p)
 	plan.Steps = starts(plan)
-	progress := o.planned(describeSteps(plan))
 	o.begun = true
-	errs := make([]error, len(plan.Steps))
+	err = o.together(plan.Steps, func(step dockerops.Step) error { return startPatiently(ctx, starter, step.Container) })
+	return fmt.Sprintf("%d %s started", len(plan.Steps), plural(len(plan.Steps), "replica")), err
+}
+
+// together does steps at once, of which none needs another, and returns when all have ended.
+func (o *operation) together(steps []dockerops.Step, do func(dockerops.Step) error) error {
+	progress := o.planned(describeSteps(&dockerops.Plan{Steps: steps}))
+	errs := make([]error, len(steps))
 	var group sync.WaitGroup
-	for i, step := range plan.Steps {
+	for i, step := range steps {
 		group.Go(func() {
 			progress(step, false, nil)
-			errs[i] = startPatiently(ctx, starter, step.Container)
+			errs[i] = do(step)
 			progress(step, true, errs[i])
 		})
 	}
 	group.Wait()
-	return fmt.Sprintf("%d %s started", len(plan.Steps), plural(len(plan.Steps), "replica")), errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // starts are the steps of a restore's plan that it carries out.

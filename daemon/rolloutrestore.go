@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"sync"
 
 	"tvsctl/dockerops"
 	"tvsctl/ipc"
@@ -38,18 +37,8 @@ func (s *site) bringBack(ctx context.Context, o *operation, r *rollout) error {
 	if len(steps) == 0 {
 		return nil
 	}
-	progress := o.planned(describeSteps(&dockerops.Plan{Steps: steps}))
-	errs := make([]error, len(steps))
-	var group sync.WaitGroup
-	for i, step := range steps {
-		group.Go(func() {
-			progress(step, false, nil)
-			errs[i] = s.startAgain(ctx, p, r, step)
-			progress(step, true, errs[i])
-		})
-	}
-	group.Wait()
-	if err := errors.Join(errs...); errors.Is(err, dockerops.ErrUnavailable) {
+	err = o.together(steps, func(step dockerops.Step) error { return s.startAgain(ctx, p, r, step) })
+	if errors.Is(err, dockerops.ErrUnavailable) {
 		return err
 	}
 	return nil
