@@ -23,6 +23,7 @@ type stack struct {
 	mu        sync.Mutex
 	published int
 	files     map[string]string // as last published
+	emptied   int               // how often that took away who served webapp, and gave nobody
 	refuse    bool
 }
 
@@ -96,11 +97,14 @@ func (s *stack) nginx(_ *enginetest.Container, _ []string, input string) (string
 	case args[0] == "publish" && s.refuse:
 		return "nginx: [emerg] no way in x:1", 22
 	case args[0] == "publish":
+		before := s.files["webapp.conf"]
 		s.files = map[string]string{}
 		for i := 3; i < len(args); i += 2 {
 			s.files[args[i]] = args[i+1]
 		}
-		s.published++
+		if s.published++; strings.Contains(before, "server 172.") && !strings.Contains(s.files["webapp.conf"], "server 172.") {
+			s.emptied++
+		}
 	case args[0] == "test":
 		return "fine", 0
 	}

@@ -191,6 +191,9 @@ func (w *faultWalk) disturbed(t *testing.T, step walkStep, what, start, before, 
 	if err := w.Get(t.Context(), "/operations", &known); err != nil {
 		t.Fatal(err)
 	}
+	w.mu.Lock()
+	w.emptied = 0
+	w.mu.Unlock()
 	armed := filepath.Join(w.dir, "next")
 	if err := os.WriteFile(armed, []byte(what), 0o600); err != nil {
 		t.Fatal(err)
@@ -237,5 +240,10 @@ func (w *faultWalk) disturbed(t *testing.T, step walkStep, what, start, before, 
 		if time.Since(start) > 5*time.Second {
 			t.Fatalf("it has %s, want %s\n%s", w.looks(), want, w.journal)
 		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.emptied > 0 && strings.HasPrefix(what, "crash") && !strings.HasSuffix(want, "in nginx: 0") {
+		t.Errorf("nginx had nobody to serve meanwhile\n%s", w.journal)
 	}
 }

@@ -184,7 +184,7 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 }
 
 // resume takes up the operations that an earlier life of the daemon did not end. What
-// they made is held back before the guard looks.
+// they made is held back before the guard looks, unless it is the same as what was there.
 func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
@@ -199,15 +199,8 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 			continue
 		}
 		s := d.site(kept.Project)
-		if decided := kept.Job.Decided; decided != nil {
-			for service, number := range decided.Highest {
-				s.HoldNew(service, number)
-			}
-			for id, ran := range decided.Before {
-				if !ran {
-					s.Hold(id)
-				}
-			}
+		if decided := kept.Job.Decided; decided != nil && decided.Restart == nil {
+			s.holdMade(decided)
 		}
 		d.log.notice(eventResumed, fmt.Sprintf("Taking up again what tvsctld did not end: %s in project %s.", kept.Summary, kept.Project), o.fields())
 		d.admit(s, o)

@@ -30,6 +30,7 @@ type site struct {
 	last      <-chan struct{}      // closed when the operation that came last is over
 	held      map[string]bool      // containers that stay out of the upstreams
 	heldAbove map[string]int       // and by service those with a higher number
+	resumed   bool                 // whether those are what an earlier life of an operation made
 	listening map[string]time.Time // by container: the start after which its port was seen open
 	balancers map[string]*balancer // by instance: container id and start, or unit and main pid
 	serving   map[string][]string  // by service: the replicas in the upstreams, as last told
@@ -142,6 +143,19 @@ func (s *site) HoldNew(service string, above int) {
 	s.heldAbove[service] = above
 }
 
+// holdMade holds back what an earlier life of an operation made.
+func (s *site) holdMade(d *decided) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resumed = true
+	maps.Copy(s.heldAbove, d.Highest)
+	for id, ran := range d.Before {
+		if !ran {
+			s.held[id] = true
+		}
+	}
+}
+
 // Prepare starts what the nginx that are known will need for the publication.
 func (s *site) Prepare(ctx context.Context) {
 	for _, c := range s.containers() {
@@ -164,7 +178,7 @@ func (s *site) containers() []*nginx.Container {
 // releaseAll lets every container be judged by its readiness alone.
 func (s *site) releaseAll() {
 	s.mu.Lock()
-	s.held, s.heldAbove = map[string]bool{}, map[string]int{}
+	s.held, s.heldAbove, s.resumed = map[string]bool{}, map[string]int{}, false
 	s.mu.Unlock()
 	for _, c := range s.containers() {
 		c.Release()
@@ -175,8 +189,30 @@ func (s *site) releaseAll() {
 // Publish makes every running nginx serve the ready replicas, with those that
 // join and without those that retire. When one refuses, the others go back too.
 func (s *site) Publish(ctx context.Context, join, retire []string) error {
+	// A look that began before the exchange and chose after it would leave out both.
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	err, notBack := s.exchange(ctx, join, retire)
+	s.unlock()
+	if err == nil || notBack != nil && len(s.containers()) < 2 {
+		return err // the one that refuses goes on refusing, and has what it had
+	}
+	// An nginx that served what joined has left it: it finishes the requests that it has
+	// sent there.
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), dockerops.DefaultDrain)
+	defer cancel()
+	if drainErr := s.Drain(back); drainErr != nil && !errors.Is(drainErr, context.DeadlineExceeded) {
+		s.d.log.warning(eventNginx, "Cannot drain what is taken back: "+drainErr.Error()+".", fields{"TVS_PROJECT": s.name})
+	}
+	return err
+}
+
+// exchange publishes with other holds, and without them again when that fails. The caller
+// has the lock.
+func (s *site) exchange(ctx context.Context, join, retire []string) (err, notBack error) {
 	s.mu.Lock()
-	before, beforeAbove := maps.Clone(s.held), maps.Clone(s.heldAbove)
+	before, beforeAbove, resumed := maps.Clone(s.held), maps.Clone(s.heldAbove), s.resumed
 	for _, id := range join {
 		delete(s.held, id)
 	}
@@ -184,25 +220,17 @@ func (s *site) Publish(ctx context.Context, join, retire []string) error {
 		s.held[id] = true
 	}
 	clear(s.heldAbove)
+	s.resumed = false
 	s.mu.Unlock()
-	err := s.sync(ctx)
-	if err == nil {
-		return nil
+	if err = s.syncLocked(ctx); err == nil {
+		return nil, nil
 	}
-	// What joined is about to be taken back. An nginx that serves it already must
-	// leave it first, and finish the requests that it has sent there.
 	s.mu.Lock()
-	s.held, s.heldAbove = before, beforeAbove
+	s.held, s.heldAbove, s.resumed = before, beforeAbove, resumed
 	s.mu.Unlock()
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), dockerops.DefaultDrain)
 	defer cancel()
-	if s.sync(back) != nil && len(s.containers()) < 2 {
-		return err // the one that refuses goes on refusing, and has what it had
-	}
-	if drainErr := s.Drain(back); drainErr != nil && !errors.Is(drainErr, context.DeadlineExceeded) {
-		s.d.log.warning(eventNginx, "Cannot drain what is taken back: "+drainErr.Error()+".", fields{"TVS_PROJECT": s.name})
-	}
-	return err
+	return err, s.syncLocked(back)
 }
 
 // Drain returns when no nginx has workers of an older configuration left.
@@ -226,6 +254,11 @@ func (s *site) sync(ctx context.Context) error {
 		return err
 	}
 	defer s.unlock()
+	return s.syncLocked(ctx)
+}
+
+// syncLocked is sync for who has the lock.
+func (s *site) syncLocked(ctx context.Context) error {
 	before := s.holding()
 	p, host, err := s.d.observe(ctx, s.name)
 	if err != nil {

@@ -40,6 +40,9 @@ func TestEligible(t *testing.T) {
 		{"not one whose port was open in an earlier life", []dockerops.Replica{plain, sick}, nil, map[string]time.Time{"p": started.Add(-time.Hour)}, "u"},
 		{"not one that is held where there is no other", []dockerops.Replica{plain}, []string{"p"}, nil, ""},
 		{"not one that is held", []dockerops.Replica{healthy, plain}, []string{"p"}, open, "h"},
+		{"one that is held where nobody else is ready, after a kill", []dockerops.Replica{healthy, sick, starting}, []string{"h"}, nil, "h"},
+		{"nor one that is held and not ready, after a kill", []dockerops.Replica{sick, plain}, []string{"p"}, nil, "u"},
+		{"not one that is held where another is ready, after a kill", []dockerops.Replica{healthy, plain}, []string{"h"}, open, "p"},
 		{"not the dead", []dockerops.Replica{replica("x", "exited", "healthy"), replica("y", "exited", "unhealthy"), replica("p", "exited", ""),
 			replica("z", "paused", "healthy"), replica("r", "restarting", "unhealthy")}, nil, open, ""},
 	} {
@@ -48,7 +51,7 @@ func TestEligible(t *testing.T) {
 			held[id] = true
 		}
 		var got []string
-		for _, r := range eligible(c.replicas, held, c.listening) {
+		for _, r := range eligible(c.replicas, held, c.listening, strings.HasSuffix(c.name, "after a kill")) {
 			got = append(got, r.ID)
 		}
 		if strings.Join(got, " ") != c.want {

@@ -48,7 +48,7 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) ma
 			held[r.ID] = before.has(r, name) || now.has(r, name)
 		}
 		s.mu.Lock()
-		members[name] = eligible(service.Replicas, held, s.listening)
+		members[name] = eligible(service.Replicas, held, s.listening, s.resumed)
 		s.mu.Unlock()
 	}
 	return members
@@ -58,29 +58,32 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) ma
 // none is, those that are unhealthy, for a failing shared dependency must not empty
 // the upstream. Where there are none of these either, those whose port has not been seen
 // open yet: without them nginx would answer 502 until the next look, though they may
-// listen by now. One that has ended never serves.
-func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time) []dockerops.Replica {
-	var ready, unhealthy, unseen []dockerops.Replica
+// listen by now. One that has ended never serves. One that is held does where it is ready
+// and nobody else is, if standIn: nginx may have served it since before the daemon was killed.
+func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time, standIn bool) []dockerops.Replica {
+	var ready, readyHeld, unhealthy, unseen []dockerops.Replica
 	for _, r := range replicas {
-		if !r.Running() || held[r.ID] {
-			continue
-		}
-		switch r.Health {
-		case "healthy":
-			ready = append(ready, r)
-		case "unhealthy":
-			unhealthy = append(unhealthy, r)
-		case "":
-			if since, ok := listening[r.ID]; ok && since.Equal(r.Started) {
-				ready = append(ready, r)
-			} else {
-				unseen = append(unseen, r)
+		since, seen := listening[r.ID]
+		isReady := r.Health == "healthy" || r.Health == "" && seen && since.Equal(r.Started)
+		switch {
+		case !r.Running():
+		case held[r.ID]:
+			if isReady {
+				readyHeld = append(readyHeld, r)
 			}
+		case isReady:
+			ready = append(ready, r)
+		case r.Health == "unhealthy":
+			unhealthy = append(unhealthy, r)
+		case r.Health == "":
+			unseen = append(unseen, r)
 		}
 	}
 	switch {
 	case len(ready) > 0:
 		return ready
+	case standIn && len(readyHeld) > 0:
+		return readyHeld
 	case len(unhealthy) > 0:
 		return unhealthy
 	}
