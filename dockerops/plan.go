@@ -155,9 +155,12 @@ func (b *planner) grow(service *Service, goal Goal, viaCompose bool) {
 // serves tells a replica that requests can go to, as far as Docker knows.
 func serves(r Replica) bool { return r.Running() && (r.Health == "" || r.Health == "healthy") }
 
-// startable tells a replica that start would start. One that is paused or in the
-// middle of a restart is somebody else's doing and left alone.
-func startable(r Replica) bool { return r.State == "created" || r.State == "exited" }
+// startable tells a replica that start would start, a unit that is stopping once it has
+// stopped. One that is paused or in the middle of a restart is somebody else's doing and
+// left alone.
+func startable(r Replica) bool {
+	return r.State == "created" || r.State == "exited" || r.State == "stopping"
+}
 
 // occupied tells a replica that must be stopped before it is removed.
 func occupied(r Replica) bool {

@@ -122,7 +122,10 @@ func PlanRestart(p *Project, name string, count int, isOld func(Replica) bool, r
 		}
 	}
 	room := balanced && port < service.Units.Base+service.Settings.Max && (running || len(old) > 0)
-	if room && !running {
+	switch {
+	case room && running: // since an earlier life, or somebody's: it may not listen yet
+		last = []int{b.add(stepOf(service, further).as(StepReady), last...)}
+	case room:
 		further = service.Units.Instance(port)
 		up(further)
 	}

@@ -61,6 +61,11 @@ func TestPlanInstances(t *testing.T) {
 			6 drain after 5
 			7 stop app@35007.service after 6
 		`},
+		{"one that is stopping starts again", units(template("web", 35000, 16, "35000", "35001 stopping")), scale("web", 2), `
+			1 start app@35001.service
+			2 ready app@35001.service after 1
+			3 publish after 2
+		`},
 		{"other ports than before", units(template("web", 35004, 12, "35000", "35001")), scale("web", 1), `
 			1 start app@35004.service
 			2 ready app@35004.service after 1
@@ -139,9 +144,33 @@ func TestPlanRestart(t *testing.T) {
 			1 ready app@35000.service
 			2 start app@35001.service after 1
 			3 ready app@35001.service after 2
-			4 publish after 3
-			5 drain after 4
-			6 stop app@35002.service after 5
+			4 ready app@35002.service after 3
+			5 publish after 4
+			6 drain after 5
+			7 stop app@35002.service after 6
+		`},
+		{"one that was killed before the further one listened", old(template("web", 35000, 16, "35000", "35001", "35002"), 35000),
+			map[string]bool{"app@35000.service": true, "app@35001.service": true}, `
+			1 ready app@35001.service
+			2 ready app@35002.service after 1
+			3 publish after 2
+			4 drain after 3
+			5 stop app@35000.service after 4
+			6 start app@35000.service after 5
+			7 ready app@35000.service after 6
+			8 publish after 7
+			9 drain after 8
+			10 stop app@35002.service after 9
+		`},
+		{"one that was killed in the middle of a stop", old(template("web", 35000, 16, "35000 stopping", "35001", "35002"), 35009),
+			map[string]bool{"app@35000.service": true, "app@35001.service": true}, `
+			1 start app@35000.service
+			2 ready app@35000.service after 1
+			3 ready app@35001.service after 2
+			4 ready app@35002.service after 3
+			5 publish after 4
+			6 drain after 5
+			7 stop app@35002.service after 6
 		`},
 		{"what does not run stays so", old(template("web", 35000, 16, "35000 exited"), 35000), nil, ""},
 	} {
