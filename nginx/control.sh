@@ -52,7 +52,6 @@ publish() {
   ticks=$1 dir=$2 names=''
   shift 2
   await_workers
-  before=$serving
   if [ $# -gt 0 ]; then
     cd "$dir" 2>/dev/null || exit 20
   fi
@@ -64,6 +63,9 @@ publish() {
     shift 2
   done
   complaint=$(nginx -t 2>&1) || { restore; printf '%s\n' "$complaint"; exit 22; }
+  # As late as can be: somebody else's reload may have come meanwhile.
+  scan
+  before=$serving
   # What nginx -s reload does once it has read the configuration again.
   if ! { read -r _ _ _ master _ <"/proc/${before##* }/stat" && kill -HUP "$master"; }; then
     restore

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"tvsctl/fault"
@@ -59,7 +57,7 @@ func (h *Host) Reload(ctx context.Context) error { return h.Publish(ctx, nil) }
 
 // Publish is as Container.Publish.
 func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error) {
-	master, before, err := h.waitForWorkers(ctx)
+	master, err := h.waitForWorkers(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,13 +68,14 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	}
 	var written, doubted []string
 	replaced, reloaded := map[string][]byte{}, false
+	unheard := false // whether a reload may yet come
 	defer func() {
 		if err == nil {
 			h.prove(written)
 			return
 		}
 		notRestored := fault.Do("nginx restore", func() error { return h.restore(written, replaced) })
-		if notRestored == nil && !reloaded {
+		if notRestored == nil && !reloaded && !unheard {
 			h.prove(doubted)
 		}
 		err = errors.Join(err, notRestored)
@@ -113,14 +112,20 @@ func (h *Host) Publish(ctx context.Context, files map[string][]byte) (err error)
 	if !ok {
 		return &ConfigError{Nginx: h.Label, Text: refusedText, Refused: true, Output: output}
 	}
+	// As late as can be: somebody else's reload may have come meanwhile.
+	before, err := childrenOf(master)
+	if err != nil {
+		return err
+	}
 	if err := fault.Do("nginx reload", func() error { return h.Unit.Reload(ctx) }); err != nil {
+		unheard = ctx.Err() != nil
 		return &ConfigError{Nginx: h.Label, Text: "cannot be reloaded", Output: lines(err.Error())}
 	}
 	reloaded = true
 	return h.await(ctx, takeUp, func() (bool, error) {
-		serving, _, err := workers(master)
-		stale := slices.ContainsFunc(serving, func(pid int) bool { return slices.Contains(before, pid) })
-		return len(serving) > 0 && !stale, err
+		now, err := childrenOf(master)
+		stale := slices.ContainsFunc(now.serving, func(pid int) bool { return slices.Contains(before.pids, pid) })
+		return len(now.serving) > 0 && !stale, err
 	}, &ConfigError{Nginx: h.Label, Text: "did not take up the new configuration; its log says why"})
 }
 
@@ -140,20 +145,21 @@ func (h *Host) Drain(ctx context.Context) error {
 		return err
 	}
 	return h.await(ctx, time.Hour, func() (bool, error) {
-		_, leaving, err := workers(master)
-		return len(leaving) == 0, err
+		now, err := childrenOf(master)
+		return len(now.leaving) == 0, err
 	}, context.DeadlineExceeded)
 }
 
-func (h *Host) waitForWorkers(ctx context.Context) (master int, serving []int, err error) {
+// waitForWorkers returns the master once a worker serves.
+func (h *Host) waitForWorkers(ctx context.Context) (master int, err error) {
 	err = h.await(ctx, takeUp, func() (bool, error) {
 		if master, err = h.Unit.MainPID(ctx); err != nil || master == 0 {
 			return false, err
 		}
-		serving, _, err = workers(master)
-		return len(serving) > 0, err
+		now, err := childrenOf(master)
+		return len(now.serving) > 0, err
 	}, &ConfigError{Nginx: h.Label, Text: "has no workers"})
-	return master, serving, err
+	return master, err
 }
 
 // await looks every tick: the kernel tells nobody about a child of a child.
@@ -196,30 +202,4 @@ func replaceFile(path string, contents []byte) error {
 		return err
 	}
 	return os.Rename(fresh, path)
-}
-
-// workers returns the worker processes of a master by their titles, which nginx
-// sets (src/os/unix/ngx_process_cycle.c).
-func workers(master int) (serving, leaving []int, err error) {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", master))
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, task := range tasks {
-		children, err := os.ReadFile(task)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for field := range strings.FieldsSeq(string(children)) {
-			pid, _ := strconv.Atoi(field)
-			title, _ := os.ReadFile("/proc/" + field + "/cmdline")
-			switch text := string(title); {
-			case strings.HasPrefix(text, "nginx: worker process is shutting down"):
-				leaving = append(leaving, pid)
-			case strings.HasPrefix(text, "nginx: worker process"):
-				serving = append(serving, pid)
-			}
-		}
-	}
-	return serving, leaving, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,10 +60,17 @@ func (u *fakeUnit) start(title string) *exec.Cmd {
 	}
 	u.workers = append(u.workers, c)
 	// Start returns in the middle of the exec: a little before the kernel knows the title.
+	u.becomes(c, title)
+	return c
+}
+
+// becomes returns when a process has the title.
+func (u *fakeUnit) becomes(c *exec.Cmd, title string) {
+	u.t.Helper()
 	for start := time.Now(); ; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.Process.Pid))
 		if strings.HasPrefix(string(text), title) {
-			return c
+			return
 		}
 		if time.Since(start) > time.Minute {
 			u.t.Fatalf("%q is %q, %v", title, text, err)
@@ -197,6 +205,48 @@ func TestHostPublishWaitsForNewWorkers(t *testing.T) {
 	}
 }
 
+// A worker that was forked right before the reload has its master's title until it runs.
+func TestHostPublishWaitsForForkedWorkers(t *testing.T) {
+	h, u := newHost(t, "exit 0")
+	forked := exec.Command("bash", "-c", `read; exec -a "`+title+`" sleep 1000`)
+	forked.Args[0], forked.SysProcAttr = "nginx: master process", endsWithTest()
+	runs, err := forked.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := forked.Start(); err != nil {
+		t.Fatal(err)
+	}
+	u.workers = append(u.workers, forked)
+	taken := u.reload
+	u.reload = func() error {
+		err := runs.Close()
+		u.becomes(forked, title)
+		return errors.Join(err, taken())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*tick)
+	defer cancel()
+	if err := h.Publish(ctx, map[string][]byte{"a.conf": []byte("A")}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it serves what it was forked with, and err %v", err)
+	}
+}
+
+// A reload that is canceled may come all the same.
+func TestHostPublishIsCanceledInAReload(t *testing.T) {
+	h, u := newHost(t, "exit 0")
+	ctx, cancel := context.WithCancel(t.Context())
+	u.reload = func() error {
+		cancel()
+		return ctx.Err()
+	}
+	if err := h.Publish(ctx, map[string][]byte{"a.conf": []byte("A")}); err == nil {
+		t.Error("no error")
+	}
+	if got := contents(t, h); got != ".a.conf.unproven=" {
+		t.Errorf("left %s", got)
+	}
+}
+
 // A test of the configuration that the caller's context cuts short is no refusal.
 func TestHostTestIsCutShort(t *testing.T) {
 	h, u := newHost(t, "exec sleep 1000")
@@ -261,12 +311,18 @@ func TestHostFactsAndTest(t *testing.T) {
 	}
 }
 
-func TestWorkers(t *testing.T) {
+func TestChildren(t *testing.T) {
 	_, u := newHost(t, "")
-	leaves := u.start(leavingTitle)
+	leaves, forked := u.start(leavingTitle), u.start("nginx: master process")
 	u.start("nginx: cache manager process")
-	serving, leaving, err := workers(os.Getpid())
-	if err != nil || len(serving) != 1 || len(leaving) != 1 || serving[0] != u.workers[0].Process.Pid || leaving[0] != leaves.Process.Pid {
-		t.Errorf("%v, %v, %v", serving, leaving, err)
+	now, err := childrenOf(os.Getpid())
+	if err != nil || len(now.serving) != 1 || len(now.leaving) != 1 || now.serving[0] != u.workers[0].Process.Pid || now.leaving[0] != leaves.Process.Pid {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if len(now.pids) != 4 || !slices.Contains(now.pids, forked.Process.Pid) {
+		t.Errorf("%+v", now)
+	}
+	if now, err := childrenOf(forked.Process.Pid); err != nil || len(now.pids) != 0 {
+		t.Errorf("%+v, %v", now, err)
 	}
 }
