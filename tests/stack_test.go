@@ -143,14 +143,15 @@ func servers(file string) []string {
 
 // loadResult is what tests/load prints.
 type loadResult struct {
-	Sent   int            `json:"sent"`
-	OK     int            `json:"ok"`
-	Failed int            `json:"failed"`
-	Errors map[string]int `json:"errors"`
-	P50    float64        `json:"p50_ms"`
-	P99    float64        `json:"p99_ms"`
-	ByHost map[string]int `json:"by_host"`
-	Stall  float64        `json:"stall_ms"` // by how much the machine itself was late, at most
+	Sent     int            `json:"sent"`
+	OK       int            `json:"ok"`
+	Failed   int            `json:"failed"`
+	Errors   map[string]int `json:"errors"`
+	FailedAt []time.Time    `json:"failed_at"` // the first ones
+	P50      float64        `json:"p50_ms"`
+	P99      float64        `json:"p99_ms"`
+	ByHost   map[string]int `json:"by_host"`
+	Stall    float64        `json:"stall_ms"` // by how much the machine itself was late, at most
 }
 
 func (r loadResult) String() string {

@@ -38,6 +38,8 @@ type Result struct {
 	OK     int            `json:"ok"`
 	Failed int            `json:"failed"`
 	Errors map[string]int `json:"errors"`
+	// FailedAt is when the first failures came to be known, maxFailures at most.
+	FailedAt []time.Time `json:"failed_at,omitempty"`
 	// Times of all requests, failed ones too, from when each was due.
 	P50    float64        `json:"p50_ms"`
 	P99    float64        `json:"p99_ms"`
@@ -47,6 +49,9 @@ type Result struct {
 	// timer was due: by so much the machine itself was late.
 	Stall float64 `json:"stall_ms"`
 }
+
+// maxFailures is of how many failures the time is told.
+const maxFailures = 1000
 
 // onceReader hides that its text could be read again, so that the HTTP client never
 // repeats a request by itself: what is lost shall be seen.
@@ -156,7 +161,9 @@ sending:
 			defer mu.Unlock()
 			times = append(times, took)
 			if err != nil {
-				result.Failed++
+				if result.Failed++; result.Failed <= maxFailures {
+					result.FailedAt = append(result.FailedAt, time.Now())
+				}
 				result.Errors[reason(err)]++
 				return
 			}
