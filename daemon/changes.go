@@ -183,6 +183,9 @@ func (s *site) carryOut(ctx context.Context, o *operation) (string, error) {
 }
 
 func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
+	if err := s.bringBackFirst(ctx, o); err != nil {
+		return "", err
+	}
 	p, want, plan, err := s.d.plan(o.planning(ctx), s.name, o.job)
 	if err != nil {
 		return "", err

@@ -145,6 +145,7 @@ func (d *Daemon) insist(o *operation, final bool, do func() error) error {
 		case err == nil:
 			return nil
 		case o.begun && errors.Is(err, dockerops.ErrUnavailable) && !errors.Is(err, dockerops.ErrNoAnswer):
+			o.interrupted.Store(true)
 			if err := d.awaitDocker(o); err != nil {
 				return err
 			}

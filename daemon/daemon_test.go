@@ -23,7 +23,7 @@ type stack struct {
 	mu        sync.Mutex
 	published int
 	files     map[string]string // as last published
-	emptied   int               // how often that took away who served webapp, and gave nobody
+	history   []string          // the members of each publication
 	refuse    bool
 }
 
@@ -97,14 +97,12 @@ func (s *stack) nginx(_ *enginetest.Container, _ []string, input string) (string
 	case args[0] == "publish" && s.refuse:
 		return "nginx: [emerg] no way in x:1", 22
 	case args[0] == "publish":
-		before := s.files["webapp.conf"]
 		s.files = map[string]string{}
 		for i := 3; i < len(args); i += 2 {
 			s.files[args[i]] = args[i+1]
 		}
-		if s.published++; strings.Contains(before, "server 172.") && !strings.Contains(s.files["webapp.conf"], "server 172.") {
-			s.emptied++
-		}
+		s.published++
+		s.history = append(s.history, s.served())
 	case args[0] == "test":
 		return "fine", 0
 	}
@@ -115,6 +113,10 @@ func (s *stack) nginx(_ *enginetest.Container, _ []string, input string) (string
 func (s *stack) members() (list string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.served()
+}
+
+func (s *stack) served() (list string) {
 	for line := range strings.Lines(s.files["webapp.conf"]) {
 		if _, server, ok := strings.Cut(line, "    server "); ok {
 			address, _, _ := strings.Cut(server, ";")

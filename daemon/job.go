@@ -183,12 +183,12 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 	return intent{request: request, summary: summary, desired: maps.Clone(d.Desired), bases: d.Bases, restart: d.Restart}
 }
 
-// resume takes up the operations that an earlier life of the daemon did not end. What
-// they made is held back before the guard looks, unless it is the same as what was there.
+// resume takes up the operations that an earlier life of the daemon did not end.
 func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, d.mayHaveBegun(kept)
+		o.interrupted.Store(true)
 		if kept.Job.Kind == unitKind && d.state.usable() == nil {
 			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
 			d.admitUnit(o)
@@ -199,9 +199,7 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 			continue
 		}
 		s := d.site(kept.Project)
-		if decided := kept.Job.Decided; decided != nil && decided.Restart == nil {
-			s.holdMade(decided)
-		}
+		s.takeUp(o)
 		d.log.notice(eventResumed, fmt.Sprintf("Taking up again what tvsctld did not end: %s in project %s.", kept.Summary, kept.Project), o.fields())
 		d.admit(s, o)
 	}

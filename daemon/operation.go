@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tvsctl/dockerops"
@@ -38,6 +39,8 @@ type operation struct {
 	resumed bool
 	// begun is whether it has had, or may have had, a side effect.
 	begun bool
+	// interrupted is whether the daemon or Docker has gone away in the middle of it.
+	interrupted atomic.Bool
 }
 
 // maxEvents bounds what is kept of a talkative child for those who follow late.

@@ -17,8 +17,11 @@ import (
 func interrupted(t *testing.T, count int, made func(s *stack)) *stack {
 	t.Helper()
 	s := newStackWithout(t)
-	p := &dockerops.Project{Name: "tvs", Services: []dockerops.Service{{Name: "webapp",
-		Replicas: []dockerops.Replica{{ID: s.Container("tvs-webapp-1").ID, Number: 1, State: "running"}}}}}
+	p := &dockerops.Project{Name: "tvs"}
+	for _, service := range []string{"entry", "webapp"} {
+		p.Services = append(p.Services, dockerops.Service{Name: service,
+			Replicas: []dockerops.Replica{{ID: s.Container("tvs-" + service + "-1").ID, Number: 1, State: "running"}}})
+	}
 	request, err := json.Marshal(scaleRequest(count))
 	if err != nil {
 		t.Fatal(err)

@@ -73,7 +73,10 @@ func (s *site) replace(ctx context.Context, o *operation) (string, error) {
 	if own := kept.Rollouts[target.Service]; own != nil && own.Operation == o.record.ID {
 		r = own.copy()
 	} else {
-		var err error
+		err := s.bringBackFirst(ctx, o)
+		if err != nil {
+			return "", err
+		}
 		if r, err = s.newRollout(ctx, o); err != nil && errors.Is(context.Cause(ctx), errSuspended) {
 			return "", errSuspended
 		} else if err != nil {

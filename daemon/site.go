@@ -28,12 +28,13 @@ type site struct {
 
 	mu        sync.Mutex
 	last      <-chan struct{}      // closed when the operation that came last is over
-	held      map[string]bool      // containers that stay out of the upstreams
+	held      map[string]bool      // containers that stay out of the upstreams, and whether they retire
 	heldAbove map[string]int       // and by service those with a higher number
-	resumed   bool                 // whether those are what an earlier life of an operation made
+	leaving   leaving              // what an operation that is taken up may have let retire; nil when that is held
 	listening map[string]time.Time // by container: the start after which its port was seen open
 	balancers map[string]*balancer // by instance: container id and start, or unit and main pid
 	serving   map[string][]string  // by service: the replicas in the upstreams, as last told
+	members   map[string]bool      // the containers of those; nil while that is not known
 }
 
 // site returns the project's site, which it makes.
@@ -132,7 +133,7 @@ func (s *site) Hold(ids ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
-		s.held[id] = true
+		s.held[id] = false
 	}
 }
 
@@ -141,19 +142,6 @@ func (s *site) HoldNew(service string, above int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heldAbove[service] = above
-}
-
-// holdMade holds back what an earlier life of an operation made.
-func (s *site) holdMade(d *decided) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.resumed = true
-	maps.Copy(s.heldAbove, d.Highest)
-	for id, ran := range d.Before {
-		if !ran {
-			s.held[id] = true
-		}
-	}
 }
 
 // Prepare starts what the nginx that are known will need for the publication.
@@ -178,7 +166,7 @@ func (s *site) containers() []*nginx.Container {
 // releaseAll lets every container be judged by its readiness alone.
 func (s *site) releaseAll() {
 	s.mu.Lock()
-	s.held, s.heldAbove, s.resumed = map[string]bool{}, map[string]int{}, false
+	s.held, s.heldAbove = map[string]bool{}, map[string]int{}
 	s.mu.Unlock()
 	for _, c := range s.containers() {
 		c.Release()
@@ -212,7 +200,7 @@ func (s *site) Publish(ctx context.Context, join, retire []string) error {
 // has the lock.
 func (s *site) exchange(ctx context.Context, join, retire []string) (err, notBack error) {
 	s.mu.Lock()
-	before, beforeAbove, resumed := maps.Clone(s.held), maps.Clone(s.heldAbove), s.resumed
+	before, beforeAbove := maps.Clone(s.held), maps.Clone(s.heldAbove)
 	for _, id := range join {
 		delete(s.held, id)
 	}
@@ -220,17 +208,40 @@ func (s *site) exchange(ctx context.Context, join, retire []string) (err, notBac
 		s.held[id] = true
 	}
 	clear(s.heldAbove)
-	s.resumed = false
 	s.mu.Unlock()
 	if err = s.syncLocked(ctx); err == nil {
 		return nil, nil
 	}
 	s.mu.Lock()
-	s.held, s.heldAbove, s.resumed = before, beforeAbove, resumed
+	s.held, s.heldAbove = before, beforeAbove
 	s.mu.Unlock()
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), dockerops.DefaultDrain)
 	defer cancel()
 	return err, s.syncLocked(back)
+}
+
+// Withdraw lets no nginx serve what is about to be taken back, and drains those that did
+// because nobody else was ready.
+func (s *site) Withdraw(ctx context.Context, ids ...string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	served := s.members == nil
+	for _, id := range ids {
+		s.held[id] = true
+		served = served || s.members[id]
+	}
+	s.mu.Unlock()
+	var err error
+	if served {
+		err = s.syncLocked(ctx)
+	}
+	s.unlock()
+	if err != nil || !served {
+		return err
+	}
+	return s.Drain(ctx)
 }
 
 // Drain returns when no nginx has workers of an older configuration left.
@@ -268,6 +279,7 @@ func (s *site) syncLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.holdLeaving(ctx, p, running)
 	members := s.choose(ctx, p, before)
 	errs := make([]error, len(running))
 	var group sync.WaitGroup

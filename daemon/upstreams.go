@@ -12,16 +12,17 @@ import (
 	"tvsctl/dockerops"
 )
 
-// holds are the containers that stay out of the upstreams, and by service the highest
-// number of those that do not.
+// hold are the containers that stay out of the upstreams, and whether each retires; and by
+// service the highest number of those that do not stay out.
 type hold struct {
 	ids   map[string]bool
 	above map[string]int
 }
 
-func (h hold) has(r dockerops.Replica, service string) bool {
+func (h hold) of(r dockerops.Replica, service string) (held, retires bool) {
 	above, some := h.above[service]
-	return h.ids[r.ID] || some && r.Number > above
+	retires, held = h.ids[r.ID]
+	return held || some && r.Number > above, retires
 }
 
 // holding returns what is held now.
@@ -45,10 +46,13 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) ma
 		s.look(ctx, service.Replicas, p.Probe(name))
 		now, held := s.holding(), map[string]bool{}
 		for _, r := range service.Replicas {
-			held[r.ID] = before.has(r, name) || now.has(r, name)
+			was, retired := before.of(r, name)
+			if is, retires := now.of(r, name); was || is {
+				held[r.ID] = retired || retires
+			}
 		}
 		s.mu.Lock()
-		members[name] = eligible(service.Replicas, held, s.listening, s.resumed)
+		members[name] = eligible(service.Replicas, held, s.listening)
 		s.mu.Unlock()
 	}
 	return members
@@ -58,19 +62,18 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) ma
 // none is, those that are unhealthy, for a failing shared dependency must not empty
 // the upstream. Where there are none of these either, those whose port has not been seen
 // open yet: without them nginx would answer 502 until the next look, though they may
-// listen by now. One that has ended never serves. One that is held does where it is ready
-// and nobody else is, if standIn: nginx may have served it since before the daemon was killed.
-func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time, standIn bool) []dockerops.Replica {
-	var ready, readyHeld, unhealthy, unseen []dockerops.Replica
+// listen by now. One that has ended never serves, and one that is held, unless it is ready
+// where nobody else is and does not retire: better it than nobody.
+func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time) []dockerops.Replica {
+	var ready, standIns, unhealthy, unseen []dockerops.Replica
 	for _, r := range replicas {
 		since, seen := listening[r.ID]
 		isReady := r.Health == "healthy" || r.Health == "" && seen && since.Equal(r.Started)
+		retires, isHeld := held[r.ID]
 		switch {
-		case !r.Running():
-		case held[r.ID]:
-			if isReady {
-				readyHeld = append(readyHeld, r)
-			}
+		case !r.Running() || retires || isHeld && !isReady:
+		case isHeld:
+			standIns = append(standIns, r)
 		case isReady:
 			ready = append(ready, r)
 		case r.Health == "unhealthy":
@@ -82,8 +85,8 @@ func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[
 	switch {
 	case len(ready) > 0:
 		return ready
-	case standIn && len(readyHeld) > 0:
-		return readyHeld
+	case len(standIns) > 0:
+		return standIns
 	case len(unhealthy) > 0:
 		return unhealthy
 	}
@@ -136,15 +139,16 @@ func (s *site) awaited(p *dockerops.Project) bool {
 
 // tell writes to the journal who joined and left the upstreams since last time.
 func (s *site) tell(members map[string][]dockerops.Replica) {
-	now := map[string][]string{}
+	now, ids := map[string][]string{}, map[string]bool{}
 	for service, replicas := range members {
 		for _, r := range replicas {
 			now[service] = append(now[service], r.Name)
+			ids[r.ID] = true
 		}
 	}
 	s.mu.Lock()
 	before := s.serving
-	s.serving = now
+	s.serving, s.members = now, ids
 	s.mu.Unlock()
 	for _, service := range slices.Sorted(maps.Keys(members)) {
 		if before != nil && slices.Equal(now[service], before[service]) {

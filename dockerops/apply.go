@@ -29,6 +29,9 @@ type Balancer interface {
 	// and returns when the new configuration is proven to be in force. On an error
 	// none of those that were to join is served.
 	Publish(ctx context.Context, join, retire []string) error
+	// Withdraw is Publish for those that are about to be taken back: it takes them out where
+	// they serve because nobody else was ready, and drains.
+	Withdraw(ctx context.Context, ids ...string) error
 	// Drain returns when no worker of an older configuration is left, at the
 	// latest when ctx ends.
 	Drain(ctx context.Context) error
@@ -90,6 +93,8 @@ type applier struct {
 	ids   map[string]string // of the containers that this change made, by replica
 	specs map[string]*Spec  // by service: what is cloned
 	undo  []Step            // what takes back the steps done so far
+	// proven are the replicas that have been ready in it.
+	proven []string
 }
 
 func (a *applier) run(ctx context.Context) error {

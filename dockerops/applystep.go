@@ -23,7 +23,13 @@ func (a *applier) do(ctx context.Context, s Step) error {
 		if err != nil {
 			return err
 		}
-		return a.runner.WaitReady(ctx, id, a.project.Probe(s.Service), a.project.Service(s.Service).Settings.ReadyTimeout)
+		err = a.runner.WaitReady(ctx, id, a.project.Probe(s.Service), a.project.Service(s.Service).Settings.ReadyTimeout)
+		if err == nil {
+			a.mu.Lock()
+			a.proven = append(a.proven, id)
+			a.mu.Unlock()
+		}
+		return err
 	case StepSettle:
 		id, err := a.container(s)
 		if err != nil {
@@ -186,7 +192,8 @@ func (a *applier) spec(service string) *Spec {
 
 func (a *applier) publish(ctx context.Context, s Step) error {
 	a.mu.Lock()
-	join := slices.Concat(slices.Sorted(maps.Values(a.ids)), s.Joins)
+	// Of those proven an earlier attempt may have started and held some.
+	join := slices.Concat(slices.Sorted(maps.Values(a.ids)), a.proven, s.Joins)
 	a.mu.Unlock()
 	return a.balancer.Publish(ctx, join, s.Retires)
 }
@@ -220,9 +227,10 @@ func (a *applier) remove(ctx context.Context, s Step) error {
 	return ignoreMissing(err)
 }
 
-// takeBack undoes what was made, all at once: no nginx serves it.
+// takeBack undoes what was made, all at once.
 func (a *applier) takeBack() error {
 	const most = 60 * time.Second
+	a.withdraw()
 	ctx, cancel := context.WithTimeout(context.Background(), most)
 	defer cancel()
 	errs := make([]error, len(a.undo))
@@ -246,4 +254,21 @@ func (a *applier) takeBack() error {
 	}
 	group.Wait()
 	return errors.Join(errs...)
+}
+
+// withdraw lets no nginx serve what is taken back.
+func (a *applier) withdraw() {
+	var ids []string
+	for _, s := range a.undo {
+		if s.Kind != StepLimit {
+			ids = append(ids, s.Container)
+		}
+	}
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultDrain)
+	defer cancel()
+	// An nginx that refuses goes on as it is, which is no reason to leave what failed.
+	_ = a.balancer.Withdraw(ctx, ids...)
 }

@@ -193,14 +193,16 @@ func (w *world) reboot() error {
 	return nil
 }
 
-// crash is the end of a life: nobody holds back what is ready. Sometimes somebody then
-// removes all that does not run.
+// crash is the end of a life: nobody holds back what is ready. Or it is the end of an attempt
+// that lost Docker, and the life goes on with what it holds. Sometimes somebody then removes
+// all that does not run.
 func (w *world) crash() {
+	sameLife := w.IntN(3) == 0
 	if !w.back && w.rollout.Creator == ByClone && w.IntN(10) == 0 {
 		w.boxes = slices.DeleteFunc(w.boxes, func(b *box) bool { return b.state != "running" })
 	}
 	for _, b := range w.boxes {
-		b.held = false
+		b.held = b.held && sameLife
 		b.ready = b.ready || b.state == "running" && w.IntN(2) == 0
 	}
 	w.publish(nil, nil)
@@ -223,7 +225,7 @@ func (w *world) apply(whole bool) (ended bool, err error) {
 			}
 		}
 		s := can[w.IntN(len(can))]
-		if ended, err := w.step(s, whole); err != nil || !ended {
+		if ended, err := w.step(s, done, whole); err != nil || !ended {
 			return false, errors.Join(err)
 		}
 		done[s.ID] = true

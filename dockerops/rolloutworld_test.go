@@ -7,7 +7,7 @@ import (
 
 // step carries out one step, and complains where it must not be done then. Compose can
 // end in the middle, unless whole.
-func (w *world) step(s Step, whole bool) (ended bool, err error) {
+func (w *world) step(s Step, done map[int]bool, whole bool) (ended bool, err error) {
 	fail := func(format string, args ...any) (bool, error) {
 		return false, fmt.Errorf("step %d, %s: %s", s.ID, s.Text(), fmt.Sprintf(format, args...))
 	}
@@ -41,8 +41,8 @@ func (w *world) step(s Step, whole bool) (ended bool, err error) {
 		b.ready = true
 	case StepPublish:
 		join := slices.Clone(s.Joins)
-		for _, other := range w.plan.Steps { // those that Apply has made or started
-			if other.Kind == StepStart {
+		for _, other := range w.plan.Steps { // those that Apply has seen ready
+			if other.Kind == StepReady && done[other.ID] {
 				if c := w.find(other.Replica); c != nil && !slices.Contains(s.Retires, "id-"+c.name) {
 					join = append(join, "id-"+c.name)
 				}

@@ -302,3 +302,23 @@ func TestStagedClonesWhatComposeCreates(t *testing.T) {
 		}
 	}
 }
+
+// What an earlier attempt has started and held joins when it is found to be ready.
+func TestApplyJoinsWhatIsReady(t *testing.T) {
+	r := newRig(t, "1.45", 2)
+	p, err := r.client.Observe(t.Context(), "tvs", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := p.Service("webapp").Replicas[0], p.Service("webapp").Replicas[1]
+	plan := &Plan{Project: "tvs", Steps: []Step{
+		{ID: 1, Kind: StepReady, Service: "webapp", Replica: two.Name, Container: two.ID},
+		{ID: 2, Kind: StepPublish, Needs: []int{1}, Retires: []string{one.ID}},
+	}}
+	if err := r.client.Apply(t.Context(), p, plan, r.nginx, nil, func(Step, bool, error) {}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"publish +tvs-webapp-2/running -tvs-webapp-1/running"}; !slices.Equal(r.nginx.calls, want) {
+		t.Errorf("%q, want %q", r.nginx.calls, want)
+	}
+}

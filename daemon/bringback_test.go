@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tvsctl/dockerops/enginetest"
 	"tvsctl/ipc"
@@ -135,5 +137,59 @@ func TestRolloutGoesOnAfterDockerEndedAll(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The machine was started again in the middle of a scale-up: what ran then runs again before
+// that goes on, and does so also when it fails.
+func TestScaleGoesOnAfterABoot(t *testing.T) {
+	for name, works := range map[string]bool{"and succeeds": true, "and fails": false} {
+		t.Run(name, func(t *testing.T) {
+			var before []string
+			s := interrupted(t, 3, func(s *stack) {
+				s.Add("webapp", 2, func(c *enginetest.Container) { c.State, c.Address = "created", "172.20.0.2" })
+				for _, name := range []string{"tvs-entry-1", "tvs-webapp-1"} {
+					s.Update(name, "die", func(c *enginetest.Container) { c.State, c.Health = "exited", "" })
+				}
+				good := s.OnStart
+				s.OnStart = func(c *enginetest.Container) {
+					if good(c); !works && c.Name == "tvs-webapp-2" {
+						c.State, c.ExitCode = "exited", 3
+					}
+				}
+				s.Before("start tvs-webapp-2", func() { before = s.Names() })
+			})
+			o := s.outcome(t)
+			if o.State == ipc.OperationSucceeded != works {
+				t.Errorf("%+v %+v", o, o.Error)
+			}
+			for _, name := range []string{"tvs-entry-1 running", "tvs-webapp-1 running"} {
+				if !slices.Contains(before, name) || !slices.Contains(s.Names(), name) {
+					t.Errorf("before the first new one %q, in the end %q", before, s.Names())
+				}
+			}
+			if got := s.Names(); !works && len(got) != 2 {
+				t.Errorf("in the end %q", got)
+			}
+		})
+	}
+}
+
+// A rollout that waited for its turn when the machine was started again replaces what ran
+// before, and not what is down.
+func TestRolloutIsDecidedAfterABoot(t *testing.T) {
+	s := newRollStack(t)
+	s.goDown()
+	store := openStore(s.state)
+	err := store.update("tvs", func(k *projectState) { k.Desired = map[string]int{"webapp": 3} })
+	request, _ := json.Marshal(toImage("app:2"))
+	record := ipc.Operation{ID: "abcd", Project: "tvs", Verb: "rollout", Services: []string{"webapp"}, State: ipc.OperationQueued, Queued: time.Now()}
+	if err := errors.Join(err, store.record(record, &job{Kind: "rollout", Request: request}), store.keepEpoch("an earlier one"), store.close()); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t)
+	s.expect(t, s.outcome(t), "", "webapp has 3 ready replicas of app:2", "4 5 6")
+	if got, want := s.before("create tvs-webapp-4"), []string{"start tvs-entry-1", "start tvs-webapp-1", "start tvs-webapp-2", "start tvs-webapp-3"}; !slices.Equal(got, want) {
+		t.Errorf("it began with %q, want %q", got, want)
 	}
 }
