@@ -119,15 +119,16 @@ func (d *Daemon) plan(ctx context.Context, name string, j job) (*dockerops.Proje
 	for service, base := range want.bases {
 		p.Service(service).Rebase(base)
 	}
+	ahead := j.ahead(p, want.request.Goals)
 	if j.Kind != "restore" { // which must not fail for one service that is out of its bounds
-		if err := d.check(ctx, p, want.request.Goals); err != nil {
+		if err := d.check(ctx, p, ahead); err != nil {
 			return fail(err)
 		}
 	}
 	if r := want.restart; r != nil {
 		return p, want, dockerops.PlanRestart(p, r.Service, want.request.Goals[r.Service].Count, r.old, j.ran()), nil
 	}
-	if want.request.ViaCompose, err = d.viaCompose(ctx, p, want.request.Goals); err != nil {
+	if want.request.ViaCompose, err = d.viaCompose(ctx, p, ahead); err != nil {
 		return fail(err)
 	}
 	return p, want, dockerops.MakePlan(p, want.request), nil
@@ -196,7 +197,11 @@ func (s *site) attempt(ctx context.Context, o *operation) (string, error) {
 		}
 		o.change(func(j *job) { j.settle(p, want) })
 		o.update(func(r *ipc.Operation) { r.Summary = want.summary })
-		err := s.endAbandoned(p, slices.Collect(maps.Keys(want.request.Goals))...)
+		err := s.keepVanishing(p, want.request.Goals)
+		if err != nil {
+			return "", notBegun(want.summary, err)
+		}
+		err = s.endAbandoned(p, slices.Collect(maps.Keys(want.request.Goals))...)
 		if err == nil {
 			err = s.d.state.record(o.snapshot(), &o.job)
 		}
@@ -294,6 +299,30 @@ func (s *site) keep(p *dockerops.Project, want intent) error {
 			}
 		}
 	})
+}
+
+// ahead are the goals of which something is left to do: an earlier life of the job may have removed
+// the last replica of a service, which then is not to be seen.
+func (j job) ahead(p *dockerops.Project, goals map[string]dockerops.Goal) map[string]dockerops.Goal {
+	goals = maps.Clone(goals)
+	maps.DeleteFunc(goals, func(name string, goal dockerops.Goal) bool {
+		return j.Decided != nil && goal.Count == 0 && p.Service(name) == nil
+	})
+	return goals
+}
+
+// keepVanishing keeps how to create what nothing will be left of.
+func (s *site) keepVanishing(p *dockerops.Project, goals map[string]dockerops.Goal) error {
+	specs := map[string]*dockerops.Spec{}
+	for name, goal := range goals {
+		if service := p.Service(name); service != nil && goal.Count == 0 && len(service.Replicas) > 0 && service.Spec != nil {
+			specs[name] = service.Spec
+		}
+	}
+	if len(specs) == 0 {
+		return nil
+	}
+	return s.d.state.update(s.name, func(k *projectState) { maps.Copy(k.Specs, specs) })
 }
 
 // outcome says what the services have now, which can be less than ready: a replica

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,6 +28,8 @@ type job struct {
 	// Sockets is whether it may run a stack that mounts sockets that control the host.
 	Sockets bool `json:"sockets,omitempty"`
 
+	// Canceled says by whom, once it is: a later life of the daemon then takes it back.
+	Canceled string `json:"canceled,omitempty"`
 	// Decided is set, and on disk, before the first side effect.
 	Decided *decided `json:"decided,omitempty"`
 }
@@ -189,6 +192,9 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, d.mayHaveBegun(kept)
 		o.interrupted.Store(true)
+		if kept.Job.Canceled != "" {
+			o.cancel(errors.New(kept.Job.Canceled))
+		}
 		if kept.Job.Kind == unitKind && d.state.usable() == nil {
 			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
 			d.admitUnit(o)

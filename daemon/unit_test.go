@@ -90,28 +90,30 @@ func TestOperationsOfUnits(t *testing.T) {
 }
 
 // What a life of the daemon did not end of a unit is taken up by the next, and needs
-// neither a project nor Docker.
+// neither a project nor Docker. One of an earlier boot is not asked for again.
 func TestUnitIsTakenUp(t *testing.T) {
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/bus")
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-	config := Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: &journalBuffer{}}
-	before := New(config)
-	text, err := json.Marshal(unitJob{Job: systemd.Job{Verb: "start", Before: systemd.Mark{Unit: "a.service", At: time.Now()}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	record := newRecord("", "start", "start a.service", peer{})
-	record.Unit, record.State = "a.service", ipc.OperationRunning
-	if err := before.state.record(record, &job{Kind: unitKind, Request: text}); err != nil {
-		t.Fatal(err)
-	}
-	if err := before.state.close(); err != nil {
-		t.Fatal(err)
-	}
-	client, _ := serve(t, config)
-	done, err := client.Follow(t.Context(), record.ID, func(ipc.Event) {})
-	if err != nil || done.State != ipc.OperationFailed || done.Error.Code != ipc.CodeSystemd || done.Unit != "a.service" {
-		t.Errorf("%+v, %v", done, err)
+	for boot, want := range map[string]ipc.Code{"": ipc.CodeSystemd, bootID(): ipc.CodeSystemd, "an earlier one": ipc.CodeUnitFailed} {
+		config := Config{Version: "test", StateDir: t.TempDir(), ProjectDir: t.TempDir(), Log: &journalBuffer{}}
+		before := New(config)
+		text, err := json.Marshal(unitJob{Boot: boot, Job: systemd.Job{Verb: "start", Before: systemd.Mark{Unit: "a.service", At: time.Now()}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		record := newRecord("", "start", "start a.service", peer{})
+		record.Unit, record.State = "a.service", ipc.OperationRunning
+		if err := before.state.record(record, &job{Kind: unitKind, Request: text}); err != nil {
+			t.Fatal(err)
+		}
+		if err := before.state.close(); err != nil {
+			t.Fatal(err)
+		}
+		client, _ := serve(t, config)
+		done, err := client.Follow(t.Context(), record.ID, func(ipc.Event) {})
+		if err != nil || done.State != ipc.OperationFailed || done.Error.Code != want || done.Unit != "a.service" {
+			t.Errorf("boot %q: %+v, %v", boot, done, err)
+		}
 	}
 }
 

@@ -19,6 +19,8 @@ const unitKind = "unit"
 // unitJob is what an operation on a unit has to do.
 type unitJob struct {
 	systemd.Job
+	// Boot is the life of the machine in which it was asked for.
+	Boot string `json:"boot,omitempty"`
 	// Target is the unit whose files are changed, where the job is that of the helper.
 	Target string `json:"target,omitempty"`
 }
@@ -27,6 +29,7 @@ type unitJob struct {
 // before systemd hears of it.
 func (d *Daemon) launchUnit(ctx context.Context, verb, unit string, j unitJob) (ipc.Operation, error) {
 	who, _ := peerOf(ctx)
+	j.Boot = bootID()
 	text, err := json.Marshal(j)
 	if err != nil {
 		return ipc.Operation{}, err
@@ -91,6 +94,11 @@ func (d *Daemon) changeUnit(ctx context.Context, o *operation) (result string, e
 	var j unitJob
 	if err := json.Unmarshal(o.job.Request, &j); err != nil {
 		return "", fmt.Errorf("cannot read the kept request: %v", err)
+	}
+	if o.resumed && j.Boot != "" && j.Boot != bootID() {
+		// To ask for it again could start the machine again, and again.
+		return "", &ipc.Error{Code: ipc.CodeUnitFailed, Message: "cannot tell what came of it: the machine was started again since",
+			Hint: "see tvsctl unit status " + o.record.Unit}
 	}
 	j.Sent = o.resumed
 	ended := o.unitStep(ipc.Step{Kind: o.record.Verb, Target: o.record.Unit, Text: o.record.Summary})
