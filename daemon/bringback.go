@@ -38,32 +38,43 @@ func (s *site) bringBack(ctx context.Context, o *operation, r *rollout) error {
 }
 
 // bringBackFirst is bringBack for a change, or a rollout that is not decided yet. Of a change
-// that an earlier life decided that is what ran then and shall go on to, else all that the
-// restore would start.
+// that was decided before, that is what ran then and shall go on to, else all that the
+// restore would start. An error is ErrUnavailable.
 func (s *site) bringBackFirst(ctx context.Context, o *operation) error {
 	kept, stops := s.d.state.project(s.name), o.job.Kind == "stop" || o.job.Kind == "reset"
 	switch {
 	case o.job.Decided == nil && (stops || len(kept.Desired) == 0):
 		return nil
-	case s.d.ofUnits(s.name) || !s.awaitsRestore(ctx):
+	case s.d.ofUnits(s.name) || !s.restoreInLine() && !(o.interrupted.Load() && s.awaitsRestore(ctx)):
 		return nil
 	}
-	p, _, plan, err := s.d.plan(context.WithoutCancel(ctx), s.name, job{Kind: "restore", Request: json.RawMessage("{}")})
-	if err != nil {
+	p, steps, err := s.missing(context.WithoutCancel(ctx), o.job.Decided, kept)
+	switch {
+	case errors.Is(err, dockerops.ErrUnavailable):
 		return err
-	}
-	steps := starts(plan)
-	if decided := o.job.Decided; decided != nil {
-		// The restore's plan leaves out what nobody has scaled before, and starts what was new.
-		if p, _, err = s.d.observe(context.WithoutCancel(ctx), s.name); err != nil {
-			return err
-		}
-		steps = decided.lost(p, kept.Exited)
+	case err != nil:
+		return nil // the change itself will say
 	}
 	return s.startAgain(ctx, o, p, steps, func(step dockerops.Step) bool {
 		_, balanced := p.Backends[step.Service]
 		return balanced
 	})
+}
+
+// missing are the starts that bringBackFirst has to make.
+func (s *site) missing(ctx context.Context, decided *decided, kept projectState) (*dockerops.Project, []dockerops.Step, error) {
+	if decided != nil { // the restore would also start what it made, and not what nobody has scaled before
+		p, _, err := s.d.observe(ctx, s.name)
+		if err != nil {
+			return nil, nil, err
+		}
+		return p, decided.lost(p, kept.Exited), nil
+	}
+	p, _, plan, err := s.d.plan(ctx, s.name, job{Kind: "restore", Request: json.RawMessage("{}")})
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, starts(plan), nil
 }
 
 // lost are the starts of what ran when a change was decided, does not run any more, and was
@@ -114,6 +125,11 @@ func (s *site) startAgain(ctx context.Context, o *operation, p *dockerops.Projec
 // awaitsRestore reports whether what ran before a start of the machine or of Docker has
 // yet to be started. The epoch is kept when the restore is in line.
 func (s *site) awaitsRestore(ctx context.Context) bool {
-	return s.d.state.lastEpoch() != s.d.epoch(ctx) ||
-		slices.ContainsFunc(s.d.runningIn(s.name), func(o ipc.Operation) bool { return o.Verb == "restore" })
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	return s.d.state.lastEpoch() != s.d.epoch(ctx) || s.restoreInLine()
+}
+
+func (s *site) restoreInLine() bool {
+	return slices.ContainsFunc(s.d.runningIn(s.name), func(o ipc.Operation) bool { return o.Verb == "restore" })
 }
