@@ -37,9 +37,6 @@ func (s *store) record(o ipc.Operation, j *job) error {
 	s.mend()
 	i := slices.IndexFunc(s.operations, func(old keptOperation) bool { return old.ID == o.ID })
 	room := historyLength
-	if i >= 0 && s.operations[i].State.Finished() && !o.State.Finished() {
-		return nil // it has had its outcome since
-	}
 	if i >= 0 {
 		kept.key = s.operations[i].key
 		room++

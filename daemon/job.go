@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,8 +27,6 @@ type job struct {
 	// Sockets is whether it may run a stack that mounts sockets that control the host.
 	Sockets bool `json:"sockets,omitempty"`
 
-	// Canceled says by whom, once it is: a later life of the daemon then takes it back.
-	Canceled string `json:"canceled,omitempty"`
 	// Decided is set, and on disk, before the first side effect.
 	Decided *decided `json:"decided,omitempty"`
 }
@@ -186,15 +183,13 @@ func (d *decided) again(p *dockerops.Project, summary string) intent {
 	return intent{request: request, summary: summary, desired: maps.Clone(d.Desired), bases: d.Bases, restart: d.Restart}
 }
 
-// resume takes up the operations that an earlier life of the daemon did not end.
+// resume takes up the operations that an earlier life of the daemon did not end. What
+// they made is held back before the guard looks.
 func (d *Daemon) resume(unfinished []keptOperation) {
 	for _, kept := range unfinished {
 		o := newOperation(d.log, kept.Operation, kept.Job)
 		o.resumed, o.begun = true, d.mayHaveBegun(kept)
 		o.interrupted.Store(true)
-		if kept.Job.Canceled != "" {
-			o.cancel(errors.New(kept.Job.Canceled))
-		}
 		if kept.Job.Kind == unitKind && d.state.usable() == nil {
 			d.log.notice(eventResumed, fmt.Sprintf("Looking what came of what tvsctld did not end: %s.", kept.Summary), o.fields())
 			d.admitUnit(o)
@@ -205,7 +200,9 @@ func (d *Daemon) resume(unfinished []keptOperation) {
 			continue
 		}
 		s := d.site(kept.Project)
-		s.takeUp(o)
+		if decided := kept.Job.Decided; decided != nil && decided.Restart == nil { // of a restart what is new is as what was there
+			s.holdMade(decided)
+		}
 		d.log.notice(eventResumed, fmt.Sprintf("Taking up again what tvsctld did not end: %s in project %s.", kept.Summary, kept.Project), o.fields())
 		d.admit(s, o)
 	}

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -58,12 +57,7 @@ func postCancel(d *Daemon, r *http.Request) (any, error) {
 	f, _, _ := asked(r.Context())
 	f["TVS_OPERATION"] = record.ID
 	d.log.notice(eventRequested, fmt.Sprintf("%s cancels: %s%s.", who.name(), record.Summary, where(record)), f)
-	cause := "canceled by " + who.name()
-	o.change(func(j *job) { j.Canceled = cause })
-	if err := d.state.record(o.snapshot(), o.jobNow()); err != nil {
-		d.log.error(eventState, "Cannot keep that an operation is canceled: "+err.Error()+".", f)
-	}
-	o.cancel(errors.New(cause))
+	o.cancel(fmt.Errorf("canceled by %s", who.name()))
 	return d.toldOperation(r.Context(), o.snapshot()), nil
 }
 

@@ -36,7 +36,7 @@ func (d *Daemon) restore(ctx context.Context) bool {
 	}
 	done := true
 	for name := range projects {
-		if len(d.state.project(name).Desired) == 0 && !d.midway(name) {
+		if len(d.state.project(name).Desired) == 0 && !d.interruptedIn(name) {
 			continue
 		}
 		if err := d.restoreProject(ctx, name); err != nil {
@@ -52,17 +52,17 @@ func (d *Daemon) restore(ctx context.Context) bool {
 	return done
 }
 
-// midway reports whether an operation of a project was interrupted. What it concerns the
+// interruptedIn reports whether an operation of a project was interrupted. What it concerns the
 // restore does not see as it was before, but by its being in line the operation knows that
 // it has to start that (awaitsRestore).
-func (d *Daemon) midway(project string) bool {
+func (d *Daemon) interruptedIn(project string) bool {
 	return slices.ContainsFunc(d.live(), func(o *operation) bool { return o.interrupted.Load() && o.snapshot().Project == project })
 }
 
 func (d *Daemon) restoreProject(ctx context.Context, name string) error {
 	j := job{Kind: "restore", Request: json.RawMessage("{}")}
 	_, _, plan, err := d.plan(ctx, name, j)
-	if err != nil || len(starts(plan)) == 0 && !d.midway(name) {
+	if err != nil || len(starts(plan)) == 0 && !d.interruptedIn(name) {
 		return err
 	}
 	_, err = d.launch(withPeer(ctx, peer{itself: true}), d.site(name), "restore", "restore "+name, j)

@@ -16,12 +16,6 @@ import (
 // with the intent on disk.
 func interrupted(t *testing.T, count int, made func(s *stack)) *stack {
 	t.Helper()
-	return interruptedBy(t, func(*job) {}, count, made)
-}
-
-// interruptedBy is interrupted, of a job with a difference.
-func interruptedBy(t *testing.T, differs func(*job), count int, made func(s *stack)) *stack {
-	t.Helper()
 	s := newStackWithout(t)
 	p := &dockerops.Project{Name: "tvs"}
 	for _, service := range []string{"entry", "webapp"} {
@@ -34,7 +28,6 @@ func interruptedBy(t *testing.T, differs func(*job), count int, made func(s *sta
 	}
 	j := job{Kind: "scale", Request: request}
 	j.settle(p, scaleTo(p, map[string]int{"webapp": count}))
-	differs(&j)
 	dir := t.TempDir()
 	store := openStore(dir)
 	record := ipc.Operation{ID: "abcd", Project: "tvs", Verb: "scale", Summary: "scale webapp", State: ipc.OperationRunning, Queued: time.Now(),

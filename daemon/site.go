@@ -30,7 +30,6 @@ type site struct {
 	last      <-chan struct{}      // closed when the operation that came last is over
 	held      map[string]bool      // containers that stay out of the upstreams, and whether they retire
 	heldAbove map[string]int       // and by service those with a higher number
-	leaving   leaving              // what an operation that is taken up may have let retire; nil when that is held
 	listening map[string]time.Time // by container: the start after which its port was seen open
 	balancers map[string]*balancer // by instance: container id and start, or unit and main pid
 	serving   map[string][]string  // by service: the replicas in the upstreams, as last told
@@ -142,6 +141,18 @@ func (s *site) HoldNew(service string, above int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heldAbove[service] = above
+}
+
+// holdMade holds back what an earlier life of an operation made.
+func (s *site) holdMade(d *decided) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(s.heldAbove, d.Highest)
+	for id, ran := range d.Before {
+		if !ran {
+			s.held[id] = false
+		}
+	}
 }
 
 // Prepare starts what the nginx that are known will need for the publication.
@@ -279,7 +290,6 @@ func (s *site) syncLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.holdLeaving(ctx, p, running)
 	members := s.choose(ctx, p, before)
 	errs := make([]error, len(running))
 	var group sync.WaitGroup

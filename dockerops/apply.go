@@ -27,7 +27,7 @@ type Balancer interface {
 	HoldNew(service string, above int)
 	// Publish makes every nginx serve the ready replicas but those that retire,
 	// and returns when the new configuration is proven to be in force. On an error
-	// none of those that were to join is served.
+	// none of those that were to join is served, unless nobody else is ready (see Withdraw).
 	Publish(ctx context.Context, join, retire []string) error
 	// Withdraw is Publish for those that are about to be taken back: it takes them out where
 	// they serve because nobody else was ready, and drains.

@@ -123,9 +123,9 @@ func PlanRestart(p *Project, name string, count int, isOld func(Replica) bool, r
 	}
 	room := balanced && port < service.Units.Base+service.Settings.Max && (running || len(old) > 0)
 	switch {
-	case room && running: // since an earlier life, or somebody's: it may not listen yet
+	case room && running && len(old) > 0: // since an earlier life, or somebody's: it may not listen yet
 		last = []int{b.add(stepOf(service, further).as(StepReady), last...)}
-	case room:
+	case room && !running:
 		further = service.Units.Instance(port)
 		up(further)
 	}
