@@ -45,6 +45,8 @@ func (s *site) bringBackFirst(ctx context.Context, o *operation) error {
 	switch {
 	case o.job.Decided == nil && (stops || len(kept.Desired) == 0):
 		return nil
+	// Systemd is asked for the epoch only where something went away: a change that nothing has
+	// disturbed costs no call.
 	case s.d.ofUnits(s.name) || !s.restoreInLine() && !(o.interrupted.Load() && s.awaitsRestore(ctx)):
 		return nil
 	}
@@ -123,7 +125,8 @@ func (s *site) startAgain(ctx context.Context, o *operation, p *dockerops.Projec
 }
 
 // awaitsRestore reports whether what ran before a start of the machine or of Docker has
-// yet to be started. The epoch is kept when the restore is in line.
+// yet to be started. The epoch is kept once the restore is in line: to look in the other
+// order could miss both.
 func (s *site) awaitsRestore(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()

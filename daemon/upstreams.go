@@ -62,8 +62,8 @@ func (s *site) choose(ctx context.Context, p *dockerops.Project, before hold) ma
 // none is, those that are unhealthy, for a failing shared dependency must not empty
 // the upstream. Where there are none of these either, those whose port has not been seen
 // open yet: without them nginx would answer 502 until the next look, though they may
-// listen by now. One that has ended never serves, and one that is held, unless it is ready
-// where nobody else is and does not retire: better it than nobody.
+// listen by now. One that has ended or retires never serves. One that is held until it joins
+// does so before its time where it is ready and nobody else is.
 func eligible(replicas []dockerops.Replica, held map[string]bool, listening map[string]time.Time) []dockerops.Replica {
 	var ready, standIns, unhealthy, unseen []dockerops.Replica
 	for _, r := range replicas {
